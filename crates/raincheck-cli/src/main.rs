@@ -1,0 +1,2 @@
+//! The `raincheck` command.
+fn main() {}
