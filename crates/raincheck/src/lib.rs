@@ -1,1 +1,45 @@
-//! raincheck
+//! Submit work now, redeem the result later.
+
+mod cell;
+mod combine;
+mod context;
+mod drive;
+mod each;
+mod error;
+mod event;
+mod executor;
+mod future;
+mod inline;
+mod map;
+mod options;
+mod panics;
+mod program;
+mod promise;
+mod schedule;
+mod scope;
+mod shared;
+mod sync;
+mod task;
+mod thread;
+mod timer;
+mod trampoline;
+mod wait;
+
+pub use cell::Cancel;
+pub use combine::{all, all_settled, any, race};
+pub use context::{Home, blocking, cancelled, checkpoint, lane, with_worker_state};
+pub use error::{Lost, Outcome, Panic, TaskError};
+pub use event::{Ending, Event, Lane, Moment, Observer, TaskId};
+pub use executor::{Executor, Handle, InProcess, With};
+pub use future::TaskFuture;
+pub use inline::Inline;
+pub use map::{Function, Map, MapAsCompleted};
+pub use options::Options;
+pub use program::{default_pool, for_each, map, scope, submit};
+pub use promise::{Promise, Running, promise};
+pub use schedule::Retry;
+pub use scope::{Scope, ScopedFuture};
+pub use shared::Shared;
+pub use task::{Task, Work, kind};
+pub use thread::{Full, ThreadPool, ThreadPoolBuilder};
+pub use wait::{AsCompleted, Awaited, CompletionQueue, Until, Waited, as_completed, wait, wait_timeout};

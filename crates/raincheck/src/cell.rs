@@ -1,0 +1,542 @@
+//! What the two ends of a future share: the work, then its outcome.
+//!
+//! A task is pending, then running, then done; cancelling takes it from pending straight to done. One mutex guards
+//! the stage and the list of those who watch it, so there is no memory ordering to reason about. Beside it stands one
+//! atomic byte that says "done" and "asked to stop" to those who must look without locking.
+//!
+//! The work and its outcome live in the same place, one after the other, in the one allocation that a task costs.
+
+use std::{
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::Waker,
+    time::Duration,
+};
+
+use crate::{
+    context::{self, Home},
+    drive::Driven,
+    error::{Outcome, TaskError},
+    event::{Ending, Lane},
+    panics::{self, discard},
+    sync::{AtomicU8, Mutex, Ordering, Thread, lock},
+    task::Body,
+    timer::TimeLimit,
+    trampoline,
+    wait::Signal,
+};
+
+/// What both ends of a future hold.
+pub(crate) struct Cell<B, T, X = ()> {
+    flags: Flags,
+    /// The executor whose workers may run the task while they wait for it.
+    home: Home,
+    inner: Mutex<Inner<B, T>>,
+    /// What is agreed beyond the default: who observes, how long it may take.
+    terms: X,
+}
+
+struct Inner<B, T> {
+    stage: Stage<B, T>,
+    watchers: Watchers<T>,
+}
+
+/// Where a task is in its life.
+enum Stage<B, T> {
+    /// Submitted, and no worker has taken it. `start` takes it to running, `cancel` and `settle` to settling or done.
+    Pending(B),
+    /// A worker has taken it. Only `settle` leaves this stage, towards settling or done.
+    Running,
+    /// It has its outcome, and one thread is showing it to the callbacks. That thread alone leaves this stage.
+    Settling,
+    /// It has its outcome, which the caller has yet to claim. Left for settling by a callback that comes late.
+    Done(Outcome<T>),
+    /// The caller has the outcome. Never left.
+    Claimed,
+}
+
+/// Those who want to know, in the order in which they asked. Empty for most tasks, and then of no cost.
+#[expect(clippy::box_collection, reason = "one word in every task, instead of three")]
+struct Watchers<T>(Option<Box<Vec<Watcher<T>>>>);
+
+/// One who wants to know when a task is done.
+pub(crate) enum Watcher<T> {
+    /// A thread that is parked.
+    Thread(Thread),
+    /// An async task that awaits it, through the caller's end with this number.
+    Waker(usize, Waker),
+    /// A set of futures that is waited for together, and this one's place in it.
+    Signal(Arc<Signal>, usize),
+    /// A look at the outcome.
+    Callback(Callback<T>),
+    /// Whoever takes the outcome, in the caller's stead. There is one at most.
+    Consumer(Consumer<T>),
+    /// How to reach the work when it is cancelled. Not told of anything else.
+    OnCancel(OnCancel),
+}
+
+/// Looks at an outcome.
+type Callback<T> = Box<dyn FnOnce(&Outcome<T>) + Send>;
+
+/// Takes an outcome.
+type Consumer<T> = Box<dyn FnOnce(Outcome<T>) + Send>;
+
+/// Reaches the work of a cancelled task, and says how.
+pub(crate) type OnCancel = Box<dyn FnOnce() -> Cancel + Send>;
+
+/// What a call of `cancel` has brought about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Cancel {
+    /// The task had not started, and never will. It is done, as [`TaskError::Cancelled`].
+    Prevented,
+    /// The task is running. It is told, and sees it when it asks [`cancelled`](crate::cancelled()); until it returns
+    /// it is not done.
+    Requested,
+    /// The task was running, and is stopped from outside: an async task at its next await, a process by a kill.
+    Stopped,
+    /// The task was done already.
+    TooLate,
+}
+
+/// The two things that are seen of a task without locking.
+pub(crate) struct Flags(AtomicU8);
+
+const DONE: u8 = 1;
+const STOP: u8 = 2;
+const CANCEL_ON_DROP: u8 = 4;
+
+impl Flags {
+    pub(crate) fn is_done(&self) -> bool {
+        self.0.load(Ordering::Acquire) & DONE != 0
+    }
+
+    /// Whether the task should stop: it was asked to, or its outcome is there already and its value is not wanted.
+    pub(crate) fn should_stop(&self) -> bool {
+        self.0.load(Ordering::Acquire) & (STOP | DONE) != 0
+    }
+
+    fn set_done(&self) {
+        // No bit that this overwrites is asked for once the task is done.
+        self.0.store(DONE, Ordering::Release);
+    }
+
+    pub(crate) fn ask_to_stop(&self) {
+        self.0.fetch_or(STOP, Ordering::Release);
+    }
+
+    pub(crate) fn set_cancel_on_drop(&self) {
+        self.0.fetch_or(CANCEL_ON_DROP, Ordering::Relaxed);
+    }
+
+    /// Whether dropping the caller's end cancels the task; from now on it no longer does.
+    pub(crate) fn take_cancel_on_drop(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & CANCEL_ON_DROP != 0
+            && self.0.fetch_and(!CANCEL_ON_DROP, Ordering::Relaxed) & CANCEL_ON_DROP != 0
+    }
+}
+
+/// What is agreed about one task beyond the default. `()` agrees nothing, and costs nothing.
+pub(crate) trait Terms: Send + Sync + 'static {
+    /// Whether anyone wants to hear of `started` and `finished`.
+    const OBSERVED: bool;
+
+    fn started(&self, lane: Lane);
+    fn finished(&self, ending: Ending);
+    fn time_limit(&self) -> Option<Duration>;
+    fn priority(&self) -> i32;
+}
+
+impl Terms for () {
+    const OBSERVED: bool = false;
+
+    fn started(&self, _lane: Lane) {}
+
+    fn finished(&self, _ending: Ending) {}
+
+    fn time_limit(&self) -> Option<Duration> {
+        None
+    }
+
+    fn priority(&self) -> i32 {
+        0
+    }
+}
+
+/// A task as its caller sees it.
+pub(crate) trait Claim<T>: Send + Sync {
+    fn flags(&self) -> &Flags;
+    fn home(&self) -> Home;
+    /// Whether a worker has taken it and it has no outcome yet.
+    fn is_running(&self) -> bool;
+    /// Why there is no value; `None` also while there is no outcome.
+    fn error(&self) -> Option<TaskError>;
+    /// Takes the outcome away. `None` if there is none yet, or no longer.
+    fn claim(&self) -> Option<Outcome<T>>;
+    /// Adds one who wants to know. Given back if the task is done already, so that the caller can act at once.
+    fn watch(&self, watcher: Watcher<T>) -> Result<(), Watcher<T>>;
+    /// Forgets those who no longer want to know.
+    fn unwatch(&self, is_one: &dyn Fn(&Watcher<T>) -> bool);
+    fn cancel(&self) -> Cancel;
+    /// Runs the task on this thread if nobody has taken it yet. Says whether it did.
+    fn help(self: Arc<Self>) -> bool;
+}
+
+/// A task as an executor sees it.
+pub(crate) trait Runnable: Send + Sync {
+    /// Starts the task, does it and finishes it, on this thread. Does nothing if it was cancelled.
+    fn run(self: Arc<Self>, lane: Lane);
+    /// Whether the work is a future, which an async executor had better poll than block for.
+    fn is_async(&self) -> bool;
+    /// The same as `run`, without blocking.
+    fn drive(self: Arc<Self>, lane: Lane) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    /// Ends a task that has not started. Does nothing if it has.
+    fn refuse(&self, error: TaskError);
+    fn priority(&self) -> i32;
+}
+
+/// A task as it sees itself while it runs, and as the clock sees it.
+pub(crate) trait Inside: Send + Sync {
+    fn flags(&self) -> &Flags;
+    /// Ends the task as timed out, if it is still running. Says whether it was.
+    fn overrun(&self, limit: Duration) -> bool;
+    /// How a cancellation is to reach the work.
+    fn on_cancel(&self, hook: OnCancel);
+}
+
+impl<B: Body, X: Terms> Cell<B, B::Output, X> {
+    pub(crate) fn new(body: B, home: Home, terms: X) -> Self {
+        Self {
+            flags: Flags(AtomicU8::new(0)),
+            home,
+            inner: Mutex::new(Inner { stage: Stage::Pending(body), watchers: Watchers(None) }),
+            terms,
+        }
+    }
+
+    /// Takes the task for the calling worker. `None` if someone else was first, or it was cancelled.
+    pub(crate) fn start(&self) -> Option<B> {
+        lock(&self.inner).stage.leave_pending(Stage::Running)
+    }
+
+    /// Hands in the outcome, shows it to the callbacks and wakes everyone who waits for it.
+    ///
+    /// Says whether this was the task's outcome; `false` if it had one already.
+    pub(crate) fn settle(&self, outcome: Outcome<B::Output>) -> bool {
+        let mut inner = lock(&self.inner);
+        match inner.stage {
+            Stage::Pending(_) | Stage::Running => {}
+            Stage::Settling | Stage::Done(_) | Stage::Claimed => {
+                drop(inner);
+                discard(outcome);
+                return false;
+            }
+        }
+        if !X::OBSERVED && inner.watchers.0.is_none() {
+            let before = mem::replace(&mut inner.stage, Stage::Done(outcome));
+            self.flags.set_done();
+            drop(inner);
+            if let Stage::Pending(body) = before {
+                discard(body);
+            }
+            return true;
+        }
+        let before = mem::replace(&mut inner.stage, Stage::Settling);
+        drop(inner);
+        if let Stage::Pending(body) = before {
+            discard(body);
+        }
+        self.announce(outcome);
+        true
+    }
+
+    /// Makes the outcome known, of which this thread has made sure that it is the only one. The stage is settling.
+    fn announce(&self, outcome: Outcome<B::Output>) {
+        self.terms.finished(Ending::from(&outcome));
+        self.publish(outcome);
+    }
+
+    /// Shows the outcome to the callbacks until none is left, and then to everyone. The stage is settling.
+    fn publish(&self, outcome: Outcome<B::Output>) {
+        let mut waiting = Vec::new();
+        let mut consumer: Option<Consumer<B::Output>> = None;
+        loop {
+            let mut inner = lock(&self.inner);
+            let Some(watchers) = inner.watchers.0.take() else {
+                match consumer {
+                    None => inner.stage = Stage::Done(outcome),
+                    Some(consumer) => {
+                        inner.stage = Stage::Claimed;
+                        self.flags.set_done();
+                        drop(inner);
+                        wake(waiting);
+                        return trampoline::bounce(move || consumer(outcome));
+                    }
+                }
+                self.flags.set_done();
+                drop(inner);
+                return wake(waiting);
+            };
+            drop(inner);
+            for watcher in *watchers {
+                match watcher {
+                    Watcher::Callback(callback) => panics::contain(|| callback(&outcome)),
+                    Watcher::Consumer(taker) => consumer = Some(taker),
+                    Watcher::Thread(_) | Watcher::Waker(..) | Watcher::Signal(..) => waiting.push(watcher),
+                    Watcher::OnCancel(hook) => discard(hook),
+                }
+            }
+        }
+    }
+
+    /// Runs the body and finishes the task, which this thread has started.
+    fn perform(self: Arc<Self>, body: B, lane: Lane) {
+        self.terms.started(lane);
+        let inside = Arc::clone(&self) as Arc<dyn Inside>;
+        let limit = self.terms.time_limit().map(|limit| TimeLimit::start(limit, &inside, context::host()));
+        let outcome = {
+            let _inside = context::enter(inside);
+            body.perform()
+        };
+        let is_in_time = self.settle(outcome);
+        if let Some(limit) = limit
+            && !is_in_time
+        {
+            limit.overrun_is_over();
+        }
+    }
+}
+
+/// Answers for a task whose future is dropped on the way, as a runtime does that is shut down.
+struct Lifeline<B: Body, X: Terms>(Arc<Cell<B, B::Output, X>>);
+
+impl<B: Body, X: Terms> Drop for Lifeline<B, X> {
+    fn drop(&mut self) {
+        self.0.settle(Err(TaskError::worker_lost("the runtime that ran it is gone")));
+    }
+}
+
+/// Wakes those who only wait. No lock is held.
+fn wake<T>(waiting: Vec<Watcher<T>>) {
+    for watcher in waiting {
+        match watcher {
+            Watcher::Thread(thread) => thread.unpark(),
+            Watcher::Waker(_, waker) => panics::contain(|| waker.wake()),
+            Watcher::Signal(signal, place) => signal.raise(place),
+            Watcher::Callback(_) | Watcher::Consumer(_) | Watcher::OnCancel(_) => {
+                unreachable!("only those who wait are kept until the outcome is published")
+            }
+        }
+    }
+}
+
+impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
+    fn flags(&self) -> &Flags {
+        &self.flags
+    }
+
+    fn home(&self) -> Home {
+        self.home
+    }
+
+    fn is_running(&self) -> bool {
+        match lock(&self.inner).stage {
+            Stage::Running => true,
+            Stage::Pending(_) | Stage::Settling | Stage::Done(_) | Stage::Claimed => false,
+        }
+    }
+
+    fn error(&self) -> Option<TaskError> {
+        match &lock(&self.inner).stage {
+            Stage::Done(Err(error)) => Some(error.clone()),
+            Stage::Done(Ok(_)) | Stage::Pending(_) | Stage::Running | Stage::Settling | Stage::Claimed => None,
+        }
+    }
+
+    fn claim(&self) -> Option<Outcome<B::Output>> {
+        let mut inner = lock(&self.inner);
+        match inner.stage {
+            Stage::Done(_) => match mem::replace(&mut inner.stage, Stage::Claimed) {
+                Stage::Done(outcome) => Some(outcome),
+                _ => unreachable!("the stage was just seen to be done"),
+            },
+            Stage::Pending(_) | Stage::Running | Stage::Settling | Stage::Claimed => None,
+        }
+    }
+
+    fn watch(&self, watcher: Watcher<B::Output>) -> Result<(), Watcher<B::Output>> {
+        let mut inner = lock(&self.inner);
+        match (&inner.stage, &watcher) {
+            // A late look at the outcome needs the thread that shows it, and that is this one.
+            (Stage::Done(_), Watcher::Callback(_) | Watcher::Consumer(_)) => {
+                let Stage::Done(outcome) = mem::replace(&mut inner.stage, Stage::Settling) else {
+                    unreachable!("the stage was just seen to be done")
+                };
+                inner.watchers.add(watcher);
+                drop(inner);
+                self.publish(outcome);
+                Ok(())
+            }
+            (Stage::Done(_) | Stage::Claimed, _) => Err(watcher),
+            (Stage::Pending(_) | Stage::Running | Stage::Settling, _) => {
+                let replaced = inner.watchers.add(watcher);
+                drop(inner);
+                drop(replaced);
+                Ok(())
+            }
+        }
+    }
+
+    fn unwatch(&self, is_one: &dyn Fn(&Watcher<B::Output>) -> bool) {
+        let mut inner = lock(&self.inner);
+        let Some(list) = &mut inner.watchers.0 else { return };
+        let removed: Vec<_> = list.extract_if(.., |watcher| is_one(watcher)).collect();
+        drop(inner);
+        drop(removed);
+    }
+
+    fn cancel(&self) -> Cancel {
+        let mut inner = lock(&self.inner);
+        let hook = inner.watchers.take_on_cancel();
+        if let Some(body) = inner.stage.leave_pending(Stage::Settling) {
+            drop(inner);
+            discard(body);
+            self.announce(Err(TaskError::Cancelled));
+            if let Some(hook) = hook {
+                trampoline::bounce(move || {
+                    hook();
+                });
+            }
+            return Cancel::Prevented;
+        }
+        match &inner.stage {
+            Stage::Running => {
+                self.flags.ask_to_stop();
+                drop(inner);
+                reach(hook)
+            }
+            Stage::Pending(_) => unreachable!("the task has just left this stage"),
+            Stage::Done(Err(TaskError::Cancelled)) => Cancel::Prevented,
+            Stage::Settling | Stage::Done(_) | Stage::Claimed => Cancel::TooLate,
+        }
+    }
+
+    fn help(self: Arc<Self>) -> bool {
+        match self.start() {
+            Some(body) => {
+                let lane = context::lane().unwrap_or(Lane::new(0));
+                self.perform(body, lane);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl<B: Body, X: Terms> Runnable for Cell<B, B::Output, X> {
+    fn run(self: Arc<Self>, lane: Lane) {
+        if let Some(body) = self.start() {
+            self.perform(body, lane);
+        }
+    }
+
+    fn is_async(&self) -> bool {
+        B::ASYNC
+    }
+
+    fn drive(self: Arc<Self>, lane: Lane) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let lifeline = Lifeline(self);
+        Box::pin(async move {
+            let this = &lifeline.0;
+            let Some(body) = this.start() else { return };
+            this.terms.started(lane);
+            // A future that overruns is dropped, and holds up no worker.
+            let inside = Arc::clone(this) as Arc<dyn Inside>;
+            let _limit = this.terms.time_limit().map(|limit| TimeLimit::start(limit, &inside, None));
+            let outcome = Driven::new(inside, body.into_future()).await;
+            this.settle(outcome);
+        })
+    }
+
+    fn refuse(&self, error: TaskError) {
+        let body = lock(&self.inner).stage.leave_pending(Stage::Settling);
+        if let Some(body) = body {
+            discard(body);
+            self.announce(Err(error));
+        }
+    }
+
+    fn priority(&self) -> i32 {
+        self.terms.priority()
+    }
+}
+
+impl<B: Body, X: Terms> Inside for Cell<B, B::Output, X> {
+    fn flags(&self) -> &Flags {
+        &self.flags
+    }
+
+    fn overrun(&self, limit: Duration) -> bool {
+        self.flags.ask_to_stop();
+        // Whoever can stop the work from outside is told; a thread sees it when it asks.
+        let hook = lock(&self.inner).watchers.take_on_cancel();
+        let was_running = self.settle(Err(TaskError::TimedOut { limit }));
+        reach(hook);
+        was_running
+    }
+
+    fn on_cancel(&self, hook: OnCancel) {
+        // If the task is done, nothing is left to be reached.
+        drop(self.watch(Watcher::OnCancel(hook)));
+    }
+}
+
+impl<B, T> Stage<B, T> {
+    /// Goes on from pending, and hands out the work. `None` if this stage is another.
+    fn leave_pending(&mut self, next: Self) -> Option<B> {
+        match self {
+            Self::Pending(_) => match mem::replace(self, next) {
+                Self::Pending(body) => Some(body),
+                _ => unreachable!("the stage was just seen to be pending"),
+            },
+            Self::Running | Self::Settling | Self::Done(_) | Self::Claimed => None,
+        }
+    }
+}
+
+/// Tells the work that it is cancelled, if there is a way. No lock is held.
+fn reach(hook: Option<OnCancel>) -> Cancel {
+    let mut reached = Cancel::Requested;
+    if let Some(hook) = hook {
+        panics::contain(|| reached = hook());
+    }
+    reached
+}
+
+impl<T> Watchers<T> {
+    /// Adds one, and gives back the one that it replaces: an end is awaited by one async task at a time.
+    fn add(&mut self, watcher: Watcher<T>) -> Option<Watcher<T>> {
+        let list = self.0.get_or_insert_default();
+        let replaced = match &watcher {
+            Watcher::Waker(end, _) => list.iter_mut().find(|old| matches!(old, Watcher::Waker(other, _) if other == end)),
+            _ => None,
+        };
+        match replaced {
+            Some(old) => Some(mem::replace(old, watcher)),
+            None => {
+                list.push(watcher);
+                None
+            }
+        }
+    }
+
+    fn take_on_cancel(&mut self) -> Option<OnCancel> {
+        let list = self.0.as_mut()?;
+        let place = list.iter().position(|watcher| matches!(watcher, Watcher::OnCancel(_)))?;
+        match list.remove(place) {
+            Watcher::OnCancel(hook) => Some(hook),
+            _ => unreachable!("this place was just seen to hold the hook"),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A future as a task: polled with the task's context around it, and dropped at the next await when it is cancelled.
+
+use std::{
+    mem,
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Wake, Waker},
+};
+
+use crate::{
+    cell::{Cancel, Inside},
+    context,
+    error::{Outcome, TaskError},
+    panics::{catch, discard},
+    sync::{self, AtomicBool, Ordering, Thread},
+};
+
+/// A task's future while it runs; ready with the task's outcome.
+pub(crate) struct Driven<T> {
+    task: Arc<dyn Inside>,
+    work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
+    /// Who polls, for whoever cancels. Set anew at each poll.
+    poller: Arc<Mutex<Waker>>,
+}
+
+impl<T> Driven<T> {
+    pub(crate) fn new(task: Arc<dyn Inside>, work: Pin<Box<dyn Future<Output = T> + Send>>) -> Self {
+        let poller = Arc::new(Mutex::new(Waker::noop().clone()));
+        let to_stop = Arc::clone(&poller);
+        task.on_cancel(Box::new(move || {
+            let waker = to_stop.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            waker.wake();
+            Cancel::Stopped
+        }));
+        Self { task, work: Some(work), poller }
+    }
+}
+
+impl<T> Future for Driven<T> {
+    type Output = Outcome<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
+        // The waker must be in its place before the look at the flag: whoever cancels does it the other way round.
+        let before = {
+            let mut poller = self.poller.lock().unwrap_or_else(PoisonError::into_inner);
+            (!poller.will_wake(cx.waker())).then(|| mem::replace(&mut *poller, cx.waker().clone()))
+        };
+        drop(before);
+        let _inside = context::enter(Arc::clone(&self.task));
+        if self.task.flags().should_stop() {
+            discard(self.work.take());
+            return Poll::Ready(Err(TaskError::Cancelled));
+        }
+        let work = self.work.as_mut().expect("a future is not polled once it is ready");
+        match catch(|| work.as_mut().poll(cx)) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(value)) => {
+                discard(self.work.take());
+                Poll::Ready(Ok(value))
+            }
+            Err(error) => {
+                discard(self.work.take());
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+}
+
+impl<T> Drop for Driven<T> {
+    fn drop(&mut self) {
+        discard(self.work.take());
+    }
+}
+
+/// Polls a future on this thread until it is ready, parked in between.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let parked = Arc::new(Parked { thread: sync::current(), woken: AtomicBool::new(false) });
+    let waker = Waker::from(Arc::clone(&parked));
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+        while !parked.woken.swap(false, Ordering::Acquire) {
+            sync::park();
+        }
+    }
+}
+
+struct Parked {
+    thread: Thread,
+    woken: AtomicBool,
+}
+
+impl Wake for Parked {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}

@@ -1,0 +1,128 @@
+//! Why there is no value.
+
+use std::{fmt, time::Duration};
+
+/// How a task ended: its value, or why there is none.
+pub type Outcome<T> = Result<T, TaskError>;
+
+/// Why a task has no value.
+///
+/// An error that the task itself returns is not among these: it is part of the value, so that a task of type
+/// `Result<T, E>` gives an `Outcome<Result<T, E>>`, claimed with two question marks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// The task panicked.
+    Panicked(Box<Panic>),
+    /// The task was cancelled before it had a value.
+    Cancelled,
+    /// The time that the task, or whoever waited for it, was given ran out.
+    TimedOut {
+        /// The time that was given.
+        limit: Duration,
+    },
+    /// The worker ended, or could not start, and took the task with it.
+    WorkerLost(Box<Lost>),
+    /// The executor's queue was full, and the executor was told to refuse work then.
+    Refused,
+    /// The executor was shut down before the task was handed to it.
+    ShutDown,
+    /// None of several tasks succeeded; why, in the order in which they were given.
+    AllFailed(Box<Vec<TaskError>>),
+}
+
+/// A panic inside a task: what it said, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Panic {
+    message: String,
+    place: Option<String>,
+}
+
+/// A worker that is gone: what is known of its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    reason: String,
+}
+
+impl TaskError {
+    /// A task whose worker is gone for `reason`, which reads on after a colon: `"the promise was dropped"`.
+    pub fn worker_lost(reason: impl Into<String>) -> Self {
+        Self::WorkerLost(Box::new(Lost { reason: reason.into() }))
+    }
+
+    pub(crate) fn panicked(message: String, place: Option<String>) -> Self {
+        Self::Panicked(Box::new(Panic { message, place }))
+    }
+
+    /// Whether this is [`TaskError::Cancelled`].
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled)
+    }
+
+    /// Whether this is [`TaskError::TimedOut`].
+    pub fn is_timed_out(&self) -> bool {
+        matches!(self, Self::TimedOut { .. })
+    }
+}
+
+impl Panic {
+    /// What the panic said; a payload that is no text is described as such.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Where it was raised, as `file:line:column`.
+    ///
+    /// `None` if the program has replaced the panic hook since its first executor was made, which is where places
+    /// are noted, or if the panic was re-raised by [`std::panic::resume_unwind`].
+    pub fn place(&self) -> Option<&str> {
+        self.place.as_deref()
+    }
+}
+
+impl Lost {
+    /// What is known of the worker's end.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked(panic) => match &panic.place {
+                Some(place) => write!(f, "task panicked at {place}: {}", panic.message),
+                None => write!(f, "task panicked: {}", panic.message),
+            },
+            Self::Cancelled => f.write_str("task was cancelled"),
+            Self::TimedOut { limit } => write!(f, "task timed out after {limit:?}"),
+            Self::WorkerLost(lost) => write!(f, "task lost its worker: {}", lost.reason),
+            Self::Refused => f.write_str("task was refused: the queue is full"),
+            Self::ShutDown => f.write_str("task was refused: the executor is shut down"),
+            Self::AllFailed(errors) => match errors.first() {
+                Some(first) => write!(f, "all {} tasks failed, the first: {first}", errors.len()),
+                None => f.write_str("there was no task that could succeed"),
+            },
+        }
+    }
+}
+
+impl std::error::Error for TaskError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::AllFailed(errors) => errors.first().map(|first| first as _),
+            _ => None,
+        }
+    }
+}
+
+impl From<TaskError> for std::io::Error {
+    fn from(error: TaskError) -> Self {
+        let kind = match &error {
+            TaskError::TimedOut { .. } => std::io::ErrorKind::TimedOut,
+            TaskError::Cancelled => std::io::ErrorKind::Interrupted,
+            _ => std::io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}

@@ -1,0 +1,109 @@
+//! The locks, atomics and threads that the core is built on: the standard library's, or loom's while loom explores
+//! every interleaving of them.
+
+#[cfg(not(loom))]
+pub(crate) use std::{
+    sync::{
+        Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+    },
+    thread::{JoinHandle, Thread, current, park, park_timeout},
+    thread_local,
+};
+
+#[cfg(loom)]
+pub(crate) use loom::{
+    sync::{
+        Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+    },
+    thread::{JoinHandle, Thread, current, park},
+    thread_local,
+};
+
+/// Time stands still under loom: a limit never runs out.
+#[cfg(loom)]
+pub(crate) fn park_timeout(_limit: std::time::Duration) {
+    park();
+}
+
+/// Starts a thread.
+#[cfg(not(loom))]
+pub(crate) fn spawn(
+    name: String,
+    stack_size: Option<usize>,
+    life: impl FnOnce() + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    let builder = std::thread::Builder::new().name(name);
+    match stack_size {
+        Some(bytes) => builder.stack_size(bytes),
+        None => builder,
+    }
+    .spawn(life)
+}
+
+/// Starts a thread of the model.
+#[cfg(loom)]
+pub(crate) fn spawn(
+    _name: String,
+    _stack_size: Option<usize>,
+    life: impl FnOnce() + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    Ok(loom::thread::spawn(life))
+}
+
+/// Whether a thread has ended, so that nobody need wait for it.
+#[cfg(not(loom))]
+pub(crate) fn is_finished(handle: &JoinHandle<()>) -> bool {
+    handle.is_finished()
+}
+
+/// In a model every thread is waited for.
+#[cfg(loom)]
+pub(crate) fn is_finished(_handle: &JoinHandle<()>) -> bool {
+    false
+}
+
+/// What `expect` says of every lock: no user code runs while one is held, so none can be poisoned.
+pub(crate) const NOT_POISONED: &str = "no lock is held across user code";
+
+/// Locks, where no lock can be poisoned.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect(NOT_POISONED)
+}
+
+/// Looks now and again, for some microseconds in all, whether `ready` says yes: going to sleep and being woken costs
+/// more than that. Returns what it says in the end.
+///
+/// With one processor nobody else can make it so meanwhile. With more, a thread that could is let run in between.
+#[cfg(not(loom))]
+pub(crate) fn spin(mut ready: impl FnMut() -> bool) -> bool {
+    use std::{hint, sync::LazyLock, thread};
+
+    static CAN_SPIN: LazyLock<bool> = LazyLock::new(|| thread::available_parallelism().is_ok_and(|cores| cores.get() > 1));
+
+    if ready() {
+        return true;
+    }
+    if !*CAN_SPIN {
+        return false;
+    }
+    for round in 0..60 {
+        for _ in 0..16 {
+            hint::spin_loop();
+        }
+        if ready() {
+            return true;
+        }
+        if round >= 8 {
+            thread::yield_now();
+        }
+    }
+    ready()
+}
+
+/// Under loom, waiting in a loop is a state space without end.
+#[cfg(loom)]
+pub(crate) fn spin(mut ready: impl FnMut() -> bool) -> bool {
+    ready()
+}
