@@ -423,14 +423,14 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
     }
 
     fn help(self: Arc<Self>) -> bool {
-        match self.start() {
-            Some(body) => {
-                let lane = context::lane().unwrap_or(Lane::new(0));
-                self.perform(body, lane);
-                true
-            }
-            None => false,
+        // A future is polled by whoever knows how to wait for what it awaits.
+        if B::ASYNC {
+            return false;
         }
+        let Some(body) = self.start() else { return false };
+        let lane = context::lane().unwrap_or(Lane::new(0));
+        self.perform(body, lane);
+        true
     }
 }
 

@@ -18,6 +18,7 @@ thread_local! {
     static WORKER: RefCell<Option<Worker>> = RefCell::new(None);
     static TASK: RefCell<Option<Arc<dyn Inside>>> = RefCell::new(None);
     static DEPTH: Cell<usize> = Cell::new(0);
+    static AWAITS: Cell<bool> = Cell::new(false);
 }
 
 /// Which executor a task was submitted to.
@@ -45,6 +46,11 @@ pub(crate) trait Host: Send + Sync {
     fn blocked(&self);
     /// It waits no longer.
     fn unblocked(&self);
+
+    /// Calls `wait`, which keeps the thread from whatever else it does.
+    fn stand_aside(&self, wait: &mut dyn FnMut()) {
+        wait();
+    }
 }
 
 impl Home {
@@ -146,8 +152,10 @@ pub fn blocking<R>(wait: impl FnOnce() -> R) -> R {
     trampoline::drain();
     let Some(host) = host() else { return wait() };
     host.blocked();
-    let _blocked = Blocked(host);
-    wait()
+    let blocked = Blocked(host);
+    let (mut wait, mut result) = (Some(wait), None);
+    blocked.0.stand_aside(&mut || result = wait.take().map(|wait| wait()));
+    result.expect("whoever stands aside waits")
 }
 
 struct Blocked(Arc<dyn Host>);
@@ -191,6 +199,16 @@ pub(crate) fn deeper<R>(work: impl FnOnce() -> R) -> Option<R> {
     DEPTH.set(depth + 1);
     let _depth = Depth;
     Some(work())
+}
+
+/// Notes that what this thread polls awaits a future of ours, which another task may have to bring.
+pub(crate) fn note_await() {
+    AWAITS.set(true);
+}
+
+/// Whether that was noted since the last time this was asked.
+pub(crate) fn take_await() -> bool {
+    AWAITS.take()
 }
 
 /// Whether this thread is inside a task.

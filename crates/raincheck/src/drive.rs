@@ -79,12 +79,17 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::clone(&parked));
     let mut cx = Context::from_waker(&waker);
     loop {
+        context::take_await();
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
             return output;
         }
-        while !parked.woken.swap(false, Ordering::Acquire) {
-            sync::park();
-        }
+        let park = || {
+            while !parked.woken.swap(false, Ordering::Acquire) {
+                sync::park();
+            }
+        };
+        // What another task must bring may need this one's worker.
+        if context::take_await() { context::blocking(park) } else { park() }
     }
 }
 

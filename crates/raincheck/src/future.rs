@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     cell::{Cancel, Claim, Watcher},
+    context,
     error::{Outcome, TaskError},
     executor::InProcess,
     panics::{catch, contain},
@@ -405,6 +406,7 @@ impl<T: Send + 'static> Future for TaskFuture<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
         if !self.is_done() && self.cell.watch(Watcher::Waker(0, cx.waker().clone())).is_ok() {
+            context::note_await();
             return Poll::Pending;
         }
         Poll::Ready(self.cell.claim().expect(CLAIMED_ONCE))

@@ -15,13 +15,17 @@ mod options;
 mod panics;
 mod program;
 mod promise;
+mod queue;
 mod schedule;
 mod scope;
+mod setup;
 mod shared;
 mod sync;
 mod task;
 mod thread;
 mod timer;
+#[cfg(feature = "tokio")]
+mod tokio;
 mod trampoline;
 mod wait;
 
@@ -41,5 +45,8 @@ pub use schedule::Retry;
 pub use scope::{Scope, ScopedFuture};
 pub use shared::Shared;
 pub use task::{Task, Work, kind};
-pub use thread::{Full, ThreadPool, ThreadPoolBuilder};
+pub use setup::Full;
+pub use thread::{ThreadPool, ThreadPoolBuilder};
+#[cfg(feature = "tokio")]
+pub use self::tokio::{Tokio, TokioBuilder};
 pub use wait::{AsCompleted, Awaited, CompletionQueue, Until, Waited, as_completed, wait, wait_timeout};

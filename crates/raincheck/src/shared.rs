@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     cell::{Cancel, Claim, Watcher},
+    context,
     error::{Outcome, TaskError},
     future::TaskFuture,
     promise::promise,
@@ -167,6 +168,7 @@ impl<T: Clone + Send + Sync + 'static> Future for Shared<T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
         let waker = Watcher::Waker(self.end, cx.waker().clone());
         if !self.is_done() && self.cell().watch(waker).is_ok() {
+            context::note_await();
             return Poll::Pending;
         }
         Poll::Ready(self.result())

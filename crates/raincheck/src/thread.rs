@@ -12,21 +12,22 @@
 //! A worker that waits inside a task gives up its place: it counts as blocked, and another thread works instead.
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, VecDeque},
-    fmt, iter, mem,
+    collections::VecDeque,
+    fmt, mem,
     sync::{Arc, Weak},
     thread,
     time::{Duration, Instant},
 };
 
 use crate::{
-    context::{self, Home, Host, State},
+    context::{self, Home, Host},
     error::TaskError,
-    event::{Lane, Observer},
+    event::Lane,
     executor::{Executor, InProcess},
     options::Options,
     panics,
+    queue::{Lanes, Queue},
+    setup::{Full, Setup, setup_methods},
     sync::{
         AtomicBool, AtomicUsize, Condvar, JoinHandle, Mutex, MutexGuard, NOT_POISONED, Ordering, is_finished, lock, spawn,
         spin,
@@ -63,25 +64,8 @@ pub struct ThreadPool {
 
 /// How a [`ThreadPool`] is to be; made by [`ThreadPool::builder`].
 pub struct ThreadPoolBuilder {
-    workers: usize,
-    name: String,
+    setup: Setup,
     stack_size: Option<usize>,
-    prepare: Option<Box<dyn Fn(Lane) + Send + Sync>>,
-    state: Option<Box<dyn Fn(Lane) -> State + Send + Sync>>,
-    bound: Option<(usize, Full)>,
-    options: Options,
-}
-
-/// What becomes of a task for which there is no room in the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Full {
-    /// Submitting it blocks until there is room.
-    Block,
-    /// It is refused: its future is done, as [`TaskError::Refused`].
-    Refuse,
-    /// It is run by the thread that submits it, which is thereby slowed down.
-    RunInCaller,
 }
 
 impl ThreadPool {
@@ -96,37 +80,12 @@ impl ThreadPool {
 
     /// A pool that is to be described further. Unless said, it has a thread for each processor.
     pub fn builder() -> ThreadPoolBuilder {
-        ThreadPoolBuilder {
-            workers: thread::available_parallelism().map_or(1, usize::from),
-            name: "raincheck".into(),
-            stack_size: None,
-            prepare: None,
-            state: None,
-            bound: None,
-            options: Options::new(),
-        }
+        ThreadPoolBuilder { setup: Setup::new(), stack_size: None }
     }
 }
 
 impl ThreadPoolBuilder {
-    /// So many threads.
-    ///
-    /// # Panics
-    ///
-    /// If it is 0.
-    #[must_use]
-    pub fn workers(mut self, workers: usize) -> Self {
-        assert!(workers > 0, "a pool needs at least one worker");
-        self.workers = workers;
-        self
-    }
-
-    /// What the threads are called: this, a hyphen, and the lane's number.
-    #[must_use]
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
-        self
-    }
+    setup_methods!();
 
     /// How much stack each thread has, in bytes. Unless said, what threads of the standard library have.
     #[must_use]
@@ -135,54 +94,15 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// Has this called on each thread before its first task.
-    ///
-    /// If it panics, the pool is broken: its tasks end as [`TaskError::WorkerLost`], and so do all that are submitted
-    /// later.
-    #[must_use]
-    pub fn initializer(mut self, prepare: impl Fn(Lane) + Send + Sync + 'static) -> Self {
-        self.prepare = Some(Box::new(prepare));
-        self
-    }
-
-    /// Gives each thread a value of its own, which its tasks reach by
-    /// [`with_worker_state`](crate::with_worker_state). Made on the thread before its first task; a panic does what one
-    /// in the [`initializer`](Self::initializer) does.
-    #[must_use]
-    pub fn worker_state<S: Send + 'static>(mut self, state: impl Fn(Lane) -> S + Send + Sync + 'static) -> Self {
-        self.state = Some(Box::new(move |lane| Box::new(state(lane))));
-        self
-    }
-
-    /// Lets no more than so many tasks wait in the queue, and says what becomes of the next.
-    #[must_use]
-    pub fn queue(mut self, bound: usize, full: Full) -> Self {
-        self.bound = Some((bound, full));
-        self
-    }
-
-    /// Gives each task this long; see [`Options::time_limit`].
-    #[must_use]
-    pub fn time_limit(mut self, limit: Duration) -> Self {
-        self.options = self.options.time_limit(limit);
-        self
-    }
-
-    /// Has every moment of every task told to `observer`.
-    #[must_use]
-    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
-        self.options = self.options.observer(observer);
-        self
-    }
-
     /// Makes the pool. Its threads are started by the first tasks.
     pub fn build(self) -> ThreadPool {
         panics::note_places();
-        let own_queues = (0..self.workers).map(|_| Mutex::default()).collect();
+        let own_queues = (0..self.setup.workers).map(|_| Mutex::default()).collect();
         let core = Arc::new_cyclic(|this| Core {
             this: Weak::clone(this),
             home: Home::new(),
-            setup: self,
+            setup: self.setup,
+            stack_size: self.stack_size,
             queued: AtomicUsize::new(0),
             urgent: AtomicBool::new(false),
             pool: Mutex::new(Pool::default()),
@@ -199,7 +119,8 @@ impl ThreadPoolBuilder {
 struct Core {
     this: Weak<Self>,
     home: Home,
-    setup: ThreadPoolBuilder,
+    setup: Setup,
+    stack_size: Option<usize>,
     /// How many tasks are in the queue, for those who look without the lock.
     queued: AtomicUsize,
     /// Whether one of them goes before those that a worker has taken already.
@@ -218,10 +139,7 @@ struct Core {
 /// All that the lock guards.
 #[derive(Default)]
 struct Pool {
-    queue: VecDeque<Task>,
-    /// Tasks that someone gave a priority, the highest first; equals in the order of submission.
-    ranked: BTreeMap<(Reverse<i32>, u64), Task>,
-    submitted: u64,
+    queue: Queue,
     /// All threads that there are.
     threads: usize,
     /// Those that wait inside a task, and have given up their place.
@@ -243,13 +161,6 @@ struct Pool {
     broken: Option<TaskError>,
 }
 
-/// Hands out small numbers, the smallest free one first.
-#[derive(Default)]
-struct Lanes {
-    free: BinaryHeap<Reverse<usize>>,
-    next: usize,
-}
-
 /// What has to be done, without the lock, so that work does not wait for nothing.
 enum Need {
     Nothing,
@@ -263,25 +174,7 @@ const SPARE_TIME: Duration = Duration::from_secs(5);
 /// No worker takes more tasks at a time.
 const LARGEST_BATCH: usize = 32;
 
-impl Lanes {
-    fn take(&mut self) -> usize {
-        if let Some(Reverse(lane)) = self.free.pop() {
-            return lane;
-        }
-        self.next += 1;
-        self.next - 1
-    }
-
-    fn give(&mut self, lane: usize) {
-        self.free.push(Reverse(lane));
-    }
-}
-
 impl Pool {
-    fn queued(&self) -> usize {
-        self.queue.len() + self.ranked.len()
-    }
-
     /// How many threads have a place: they have a task, or are about to look for one.
     fn awake(&self) -> isize {
         (self.threads - self.sleeping) as isize - self.blocked
@@ -289,7 +182,7 @@ impl Pool {
 
     /// What has to be done about the work that is queued. Whoever asks does it.
     fn need(&mut self, workers: usize) -> Need {
-        if self.queued() == 0 || self.looking > 0 || self.wakes > 0 || self.awake() >= workers as isize {
+        if self.queue.len() == 0 || self.looking > 0 || self.wakes > 0 || self.awake() >= workers as isize {
             Need::Nothing
         } else if self.sleeping > 0 {
             self.sleeping -= 1;
@@ -305,37 +198,13 @@ impl Pool {
     fn refusal(&self) -> Option<TaskError> {
         self.broken.clone().or_else(|| self.closed.then_some(TaskError::ShutDown))
     }
-
-    fn push(&mut self, task: Task) {
-        match task.priority() {
-            0 => self.queue.push_back(task),
-            priority => {
-                self.ranked.insert((Reverse(priority), self.submitted), task);
-                self.submitted += 1;
-            }
-        }
-    }
-
-    fn has_urgent(&self) -> bool {
-        self.ranked.first_key_value().is_some_and(|((Reverse(priority), _), _)| *priority > 0)
-    }
-
-    fn pop_urgent(&mut self) -> Option<Task> {
-        if self.has_urgent() { self.pop_ranked() } else { None }
-    }
-
-    fn pop_ranked(&mut self) -> Option<Task> {
-        self.ranked.pop_first().map(|(_, task)| task)
-    }
 }
 
 impl Core {
     /// Notes, for those who look without the lock, how much is queued.
     fn note(&self, pool: &Pool) {
-        self.queued.store(pool.queued(), Ordering::Relaxed);
-        if !pool.ranked.is_empty() || self.urgent.load(Ordering::Relaxed) {
-            self.urgent.store(pool.has_urgent(), Ordering::Relaxed);
-        }
+        self.queued.store(pool.queue.len(), Ordering::Relaxed);
+        self.urgent.store(pool.queue.has_urgent(), Ordering::Relaxed);
     }
 
     /// Does what has to be done. Takes the lock's guard, since the lock must not be held.
@@ -351,7 +220,7 @@ impl Core {
     fn start(&self, lane: usize) {
         let Some(this) = self.this.upgrade() else { return };
         let name = format!("{}-{lane}", self.setup.name);
-        match spawn(name, self.setup.stack_size, move || this.work(lane)) {
+        match spawn(name, self.stack_size, move || this.work(lane)) {
             Ok(handle) => {
                 let mut pool = lock(&self.pool);
                 pool.handles.retain(|handle| !is_finished(handle));
@@ -386,13 +255,7 @@ impl Core {
 
     /// The life of a thread.
     fn work(self: Arc<Self>, lane: usize) {
-        let prepared = panics::catch(|| {
-            if let Some(prepare) = &self.setup.prepare {
-                prepare(Lane::new(lane));
-            }
-            self.setup.state.as_ref().map(|state| state(Lane::new(lane)))
-        });
-        match prepared {
+        match self.setup.prepare_worker(Lane::new(lane)) {
             Ok(state) => {
                 let _worker = context::become_worker(Arc::clone(&self) as _, Lane::new(lane), state);
                 let mut busy = false;
@@ -400,7 +263,7 @@ impl Core {
                     task.run(Lane::new(lane));
                 }
             }
-            Err(error) => self.break_down(TaskError::worker_lost(format!("the pool's initializer failed: {error}"))),
+            Err(error) => self.break_down(error),
         }
         let mut pool = lock(&self.pool);
         pool.threads -= 1;
@@ -480,7 +343,7 @@ impl Core {
 
     /// Takes a task: one that goes before all others, one of this worker's own, of the pool's, or of another worker's.
     fn take(&self, pool: &mut Pool, lane: usize) -> Option<Task> {
-        let task = pool.pop_urgent().or_else(|| self.pop_own(lane)).or_else(|| self.take_batch(pool, lane));
+        let task = pool.queue.pop_urgent().or_else(|| self.pop_own(lane)).or_else(|| self.take_batch(pool, lane));
         let task = task.or_else(|| self.own_queues.iter().find_map(|queue| lock(queue).pop_front()));
         self.note(pool);
         if pool.submitters > 0 {
@@ -491,26 +354,22 @@ impl Core {
 
     /// Takes a task from the pool's queue, and while many wait some more for this worker's own.
     fn take_batch(&self, pool: &mut Pool, lane: usize) -> Option<Task> {
-        let Some(task) = pool.queue.pop_front() else { return pool.pop_ranked() };
+        let task = pool.queue.pop()?;
         // Few enough that no worker runs dry while another one has several.
-        let batch = (pool.queue.len() / (2 * self.workers())).min(LARGEST_BATCH - 1);
+        let batch = (pool.queue.plain_len() / (2 * self.setup.workers)).min(LARGEST_BATCH - 1);
         if batch > 0
             && self.setup.bound.is_none()
             && let Some(own) = self.own_queues.get(lane)
         {
-            lock(own).extend(pool.queue.drain(..batch));
+            pool.queue.pop_plain(batch, &mut lock(own));
         }
         Some(task)
     }
 
     /// Takes all tasks that have not started, in the order in which they would have.
     fn take_all(&self, pool: &mut Pool) -> Vec<Task> {
-        let mut tasks: Vec<Task> = iter::from_fn(|| pool.pop_urgent()).collect();
-        for queue in &self.own_queues {
-            tasks.extend(lock(queue).drain(..));
-        }
-        tasks.extend(pool.queue.drain(..));
-        tasks.extend(mem::take(&mut pool.ranked).into_values());
+        let mut tasks: Vec<Task> = self.own_queues.iter().flat_map(|queue| mem::take(&mut *lock(queue))).collect();
+        tasks.extend(pool.queue.take_all());
         self.note(pool);
         tasks
     }
@@ -520,7 +379,7 @@ impl Core {
         self.setup.bound.is_some_and(|(bound, _)| {
             // What an idle worker is about to take does not wait.
             let running = usize::try_from(pool.busy as isize - pool.blocked).unwrap_or(0);
-            pool.queued() >= bound + self.workers().saturating_sub(running)
+            pool.queue.len() >= bound + self.setup.workers.saturating_sub(running)
         })
     }
 
@@ -530,7 +389,7 @@ impl Core {
             drop(pool);
             return task.refuse(error);
         }
-        pool.push(task);
+        pool.queue.push(task);
         self.note(&pool);
         let need = pool.need(self.workers());
         self.meet(need, pool);
@@ -636,7 +495,7 @@ impl Executor for Core {
     }
 
     fn options(&self) -> Option<&Options> {
-        (!self.setup.options.are_default()).then_some(&self.setup.options)
+        self.setup.options()
     }
 }
 
@@ -651,7 +510,7 @@ impl Host for Core {
         // Whoever blocks does not get to its own tasks.
         for queue in self.own_queues.iter().rev() {
             let own = mem::take(&mut *lock(queue));
-            own.into_iter().rev().for_each(|task| pool.queue.push_front(task));
+            pool.queue.push_front(own);
         }
         self.note(&pool);
         let need = pool.need(self.workers());
@@ -717,7 +576,7 @@ impl fmt::Debug for ThreadPool {
             .field("name", &self.core.setup.name)
             .field("workers", &self.core.setup.workers)
             .field("threads", &pool.threads)
-            .field("queued", &pool.queued())
+            .field("queued", &pool.queue.len())
             .finish_non_exhaustive()
     }
 }
@@ -725,10 +584,10 @@ impl fmt::Debug for ThreadPool {
 impl fmt::Debug for ThreadPoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ThreadPoolBuilder")
-            .field("workers", &self.workers)
-            .field("name", &self.name)
-            .field("queue", &self.bound)
-            .field("options", &self.options)
+            .field("workers", &self.setup.workers)
+            .field("name", &self.setup.name)
+            .field("queue", &self.setup.bound)
+            .field("options", &self.setup.options)
             .finish_non_exhaustive()
     }
 }

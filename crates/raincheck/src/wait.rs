@@ -460,6 +460,7 @@ impl<I: Awaited> CompletionQueue<I> {
                     if !raised.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
                         raised.wakers.push(cx.waker().clone());
                     }
+                    context::note_await();
                     Poll::Pending
                 }
             }
