@@ -102,6 +102,22 @@ pub(crate) fn spin(mut ready: impl FnMut() -> bool) -> bool {
     ready()
 }
 
+/// Waits for a fraction of a microsecond, or until `ready` says yes.
+#[cfg(not(loom))]
+pub(crate) fn linger(mut ready: impl FnMut() -> bool) {
+    for _ in 0..16 {
+        if ready() {
+            return;
+        }
+        std::hint::spin_loop();
+        std::hint::spin_loop();
+    }
+}
+
+/// In a model nothing comes by itself.
+#[cfg(loom)]
+pub(crate) fn linger(_ready: impl FnMut() -> bool) {}
+
 /// Under loom, waiting in a loop is a state space without end.
 #[cfg(loom)]
 pub(crate) fn spin(mut ready: impl FnMut() -> bool) -> bool {

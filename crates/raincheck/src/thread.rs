@@ -1,12 +1,18 @@
 //! A pool of threads.
 //!
-//! One mutex guards the queue and the count of those who sleep; one condvar wakes them. Whoever changes anything that
-//! another thread may wait for does so under the lock, so that no wake-up can fall between looking and sleeping. What
-//! makes it fast is how seldom the lock is taken and how seldom anyone is woken:
+//! Two locks: one guards the tasks that wait, the other says what the threads do. Submitting takes the first alone,
+//! and so does taking tasks; the second is for a thread that runs out of work, is woken, or waits inside a task. One
+//! flag beside them, [`Core::wanted`], tells whoever has queued a task whether a thread should be called for it.
 //!
-//! - A worker takes several tasks at once while many wait, and keeps them in a queue of its own. Queues of workers are
-//!   filled only under the pool's lock, so a worker that finds them empty under that lock may sleep.
-//! - One wake-up is under way at a time. Who is woken wakes the next, if there is still work for one.
+//! No wake-up is lost, since whoever changes what the threads do sets the flag first and looks at the queue then, and
+//! whoever queues a task reads the flag while it holds the queue: one of the two sees the other.
+//!
+//! What makes it fast is how seldom the locks are contended and how seldom anyone is woken:
+//!
+//! - A worker takes several tasks at once while many wait, and keeps them in a queue of its own, from which the others
+//!   take when they have none. Such a queue is filled only while its worker holds the pool's queue, so that one who
+//!   looks at all of them, holding that, misses none.
+//! - One wake-up is under way at a time. Who is woken calls the next, if there is still work for one.
 //! - A worker that runs out of work looks a few microseconds longer before it sleeps; meanwhile nobody need be woken.
 //!
 //! A worker that waits inside a task gives up its place: it counts as blocked, and another thread works instead.
@@ -29,7 +35,7 @@ use crate::{
     queue::{Lanes, Queue},
     setup::{Full, Setup, setup_methods},
     sync::{
-        AtomicBool, AtomicUsize, Condvar, JoinHandle, Mutex, MutexGuard, NOT_POISONED, Ordering, is_finished, lock, spawn,
+        AtomicBool, AtomicUsize, Condvar, JoinHandle, Mutex, MutexGuard, NOT_POISONED, Ordering, is_finished, linger, lock, spawn,
         spin,
     },
     task::Task,
@@ -103,13 +109,16 @@ impl ThreadPoolBuilder {
             home: Home::new(),
             setup: self.setup,
             stack_size: self.stack_size,
-            queued: AtomicUsize::new(0),
+            waiting: Mutex::default(),
+            count: AtomicUsize::new(0),
             urgent: AtomicBool::new(false),
-            pool: Mutex::new(Pool::default()),
-            work: Condvar::new(),
+            own_queues,
+            threads: Mutex::default(),
+            wanted: AtomicBool::new(true),
+            crowded: AtomicBool::new(false),
+            call: Condvar::new(),
             room: Condvar::new(),
             ended: Condvar::new(),
-            own_queues,
         });
         ThreadPool { core }
     }
@@ -121,51 +130,68 @@ struct Core {
     home: Home,
     setup: Setup,
     stack_size: Option<usize>,
-    /// How many tasks are in the queue, for those who look without the lock.
-    queued: AtomicUsize,
+    waiting: Mutex<Waiting>,
+    /// How many tasks wait, for those who look without the lock.
+    count: AtomicUsize,
     /// Whether one of them goes before those that a worker has taken already.
     urgent: AtomicBool,
-    pool: Mutex<Pool>,
-    /// There is work for a thread that sleeps, or none will come any more.
-    work: Condvar,
+    /// Tasks that each worker has taken.
+    own_queues: Box<[OwnQueue]>,
+    threads: Mutex<Threads>,
+    /// Whether a thread should be called when there is work: a place is free, and nobody is on the way to it.
+    wanted: AtomicBool,
+    /// Whether there are more threads awake than places, so that one should step aside.
+    crowded: AtomicBool,
+    /// A thread that sleeps has been called, or none will be any more.
+    call: Condvar,
     /// There is room in a bounded queue.
     room: Condvar,
     /// The last thread has ended.
     ended: Condvar,
-    /// Tasks that each worker has taken, and that the others may take from it when they have none.
-    own_queues: Box<[Mutex<VecDeque<Task>>]>,
 }
 
-/// All that the lock guards.
+/// Tasks that one worker has taken, and that the others take from it when they have none.
+type OwnQueue = Mutex<VecDeque<Task>>;
+
+fn pop(own: &OwnQueue) -> Option<Task> {
+    lock(own).pop_front()
+}
+
+/// The tasks that no worker has taken.
 #[derive(Default)]
-struct Pool {
+struct Waiting {
     queue: Queue,
-    /// All threads that there are.
-    threads: usize,
-    /// Those that wait inside a task, and have given up their place.
-    blocked: isize,
-    /// Those that sleep until they are given a `wake`.
-    sleeping: usize,
-    /// Those that have run out of work, and look a little longer before they sleep.
-    looking: usize,
-    /// Those that have a task; kept only for a bounded queue, which must know.
-    busy: usize,
-    /// How many of those who slept are on their way. None of them sleeps any more, so far as `sleeping` goes.
-    wakes: usize,
-    /// Those who wait for room.
-    submitters: usize,
-    lanes: Lanes,
-    handles: Vec<JoinHandle<()>>,
     closed: bool,
     /// Why there will never be a worker.
     broken: Option<TaskError>,
 }
 
-/// What has to be done, without the lock, so that work does not wait for nothing.
-enum Need {
-    Nothing,
-    Wake,
-    Start(usize),
+/// What the threads do.
+#[derive(Default)]
+struct Threads {
+    /// All that there are.
+    all: usize,
+    /// Those that wait inside a task, and have given up their place.
+    blocked: isize,
+    /// Those that sleep, and have not been called.
+    sleeping: usize,
+    /// Those that have run out of work, and look a little longer before they sleep.
+    looking: usize,
+    /// Those that have a task; kept only for a bounded queue, which must know.
+    busy: usize,
+    /// How many of those who slept have been called and have not come.
+    called: usize,
+    lanes: Lanes,
+    handles: Vec<JoinHandle<()>>,
+    /// Nothing more will come: whoever runs out of work ends.
+    ending: bool,
+}
+
+/// What is to be done so that work does not wait for nothing, once the locks are free.
+enum Call {
+    Nobody,
+    Sleeper,
+    New(usize),
 }
 
 /// How long a thread sleeps that is one more than the pool's workers, before it ends.
@@ -174,83 +200,119 @@ const SPARE_TIME: Duration = Duration::from_secs(5);
 /// No worker takes more tasks at a time.
 const LARGEST_BATCH: usize = 32;
 
-impl Pool {
-    /// How many threads have a place: they have a task, or are about to look for one.
-    fn awake(&self) -> isize {
-        (self.threads - self.sleeping) as isize - self.blocked
-    }
-
-    /// What has to be done about the work that is queued. Whoever asks does it.
-    fn need(&mut self, workers: usize) -> Need {
-        if self.queue.len() == 0 || self.looking > 0 || self.wakes > 0 || self.awake() >= workers as isize {
-            Need::Nothing
-        } else if self.sleeping > 0 {
-            self.sleeping -= 1;
-            self.wakes += 1;
-            Need::Wake
-        } else {
-            self.threads += 1;
-            Need::Start(self.lanes.take())
-        }
-    }
-
+impl Waiting {
     /// Why the pool takes no task, if so.
     fn refusal(&self) -> Option<TaskError> {
         self.broken.clone().or_else(|| self.closed.then_some(TaskError::ShutDown))
     }
 }
 
-impl Core {
-    /// Notes, for those who look without the lock, how much is queued.
-    fn note(&self, pool: &Pool) {
-        self.queued.store(pool.queue.len(), Ordering::Relaxed);
-        self.urgent.store(pool.queue.has_urgent(), Ordering::Relaxed);
+impl Threads {
+    /// How many threads have a place: they have a task, or are about to look for one.
+    fn awake(&self) -> isize {
+        (self.all - self.sleeping) as isize - self.blocked
     }
 
-    /// Does what has to be done. Takes the lock's guard, since the lock must not be held.
-    fn meet(&self, need: Need, pool: MutexGuard<'_, Pool>) {
-        drop(pool);
-        match need {
-            Need::Nothing => {}
-            Need::Wake => self.work.notify_one(),
-            Need::Start(lane) => self.start(lane),
+    /// Calls a thread to a place that is free, if nobody is on the way to it.
+    fn call(&mut self, workers: usize) -> Call {
+        if !self.are_wanted(workers) {
+            Call::Nobody
+        } else if self.sleeping > 0 {
+            self.sleeping -= 1;
+            self.called += 1;
+            Call::Sleeper
+        } else {
+            self.all += 1;
+            Call::New(self.lanes.take())
+        }
+    }
+
+    fn are_wanted(&self, workers: usize) -> bool {
+        self.looking == 0 && self.called == 0 && self.awake() < workers as isize
+    }
+}
+
+impl Core {
+    /// Says what follows from what the threads do. Due whenever that has changed, before the lock is given back.
+    fn note(&self, threads: &Threads) {
+        let workers = self.setup.workers;
+        self.wanted.store(threads.are_wanted(workers), Ordering::Relaxed);
+        self.crowded.store(threads.awake() > workers as isize, Ordering::Relaxed);
+    }
+
+    /// Says how much waits. Due whenever that has changed, before the lock is given back.
+    fn count(&self, waiting: &Waiting) {
+        self.count.store(waiting.queue.len(), Ordering::Relaxed);
+        self.urgent.store(waiting.queue.has_urgent(), Ordering::Relaxed);
+    }
+
+    /// Sees to it that someone comes for the work that waits.
+    #[cold]
+    fn call(&self) {
+        let mut threads = lock(&self.threads);
+        let call = threads.call(self.setup.workers);
+        self.note(&threads);
+        drop(threads);
+        self.make(call);
+    }
+
+    /// Makes a call. No lock is held.
+    fn make(&self, call: Call) {
+        match call {
+            Call::Nobody => {}
+            Call::Sleeper => self.call.notify_one(),
+            Call::New(lane) => self.start(lane),
         }
     }
 
     fn start(&self, lane: usize) {
         let Some(this) = self.this.upgrade() else { return };
         let name = format!("{}-{lane}", self.setup.name);
-        match spawn(name, self.stack_size, move || this.work(lane)) {
+        let started = spawn(name, self.stack_size, move || this.work(lane));
+        let mut threads = lock(&self.threads);
+        match started {
             Ok(handle) => {
-                let mut pool = lock(&self.pool);
-                pool.handles.retain(|handle| !is_finished(handle));
-                pool.handles.push(handle);
+                threads.handles.retain(|handle| !is_finished(handle));
+                threads.handles.push(handle);
             }
             Err(error) => {
-                let mut pool = lock(&self.pool);
-                pool.threads -= 1;
-                pool.lanes.give(lane);
+                threads.all -= 1;
+                threads.lanes.give(lane);
+                self.note(&threads);
                 // Others will do the work, if there are any.
-                if pool.threads == 0 {
-                    drop(pool);
-                    self.break_down(TaskError::worker_lost(format!("no thread could be started: {error}")));
+                if threads.all == 0 {
+                    drop(threads);
+                    self.break_down(&TaskError::worker_lost(format!("no thread could be started: {error}")));
                 }
             }
         }
     }
 
+    /// Lets those look again who wait for room in a bounded queue.
+    fn make_room(&self) {
+        if self.setup.bound.is_some() {
+            // Whoever waits does so holding the lock, and looks again under it.
+            drop(lock(&self.threads));
+            self.room.notify_all();
+        }
+    }
+
     /// Ends all tasks that have not started, and those to come, since there will be no worker for them.
-    fn break_down(&self, error: TaskError) {
-        let tasks = {
-            let mut pool = lock(&self.pool);
-            pool.broken = Some(error.clone());
-            self.take_all(&mut pool)
-        };
-        self.work.notify_all();
-        self.room.notify_all();
-        for task in tasks {
+    fn break_down(&self, error: &TaskError) {
+        lock(&self.waiting).broken = Some(error.clone());
+        self.end();
+        for task in self.drain() {
             task.refuse(error.clone());
         }
+    }
+
+    /// Tells everyone who waits that nothing more will come.
+    fn end(&self) {
+        lock(&self.threads).ending = true;
+        self.call.notify_all();
+        self.room.notify_all();
+        // There may be no thread that could say so.
+        self.ended.notify_all();
     }
 
     /// The life of a thread.
@@ -258,183 +320,231 @@ impl Core {
         match self.setup.prepare_worker(Lane::new(lane)) {
             Ok(state) => {
                 let _worker = context::become_worker(Arc::clone(&self) as _, Lane::new(lane), state);
-                let mut busy = false;
-                while let Some(task) = self.next(lane, mem::replace(&mut busy, true)) {
+                while let Some(task) = self.next(lane) {
                     task.run(Lane::new(lane));
+                    if self.setup.bound.is_some() {
+                        lock(&self.threads).busy -= 1;
+                        self.make_room();
+                    }
                 }
             }
-            Err(error) => self.break_down(error),
+            Err(error) => self.break_down(&error),
         }
-        let mut pool = lock(&self.pool);
-        pool.threads -= 1;
-        pool.lanes.give(lane);
-        let was_last = pool.threads == 0;
-        drop(pool);
+        let mut threads = lock(&self.threads);
+        threads.all -= 1;
+        threads.lanes.give(lane);
+        self.note(&threads);
+        let was_last = threads.all == 0;
+        drop(threads);
         if was_last {
             self.ended.notify_all();
         }
     }
 
     /// The next task for this worker. Sleeps until there is one; `None` when the thread is to end.
-    fn next(&self, lane: usize, was_busy: bool) -> Option<Task> {
+    fn next(&self, lane: usize) -> Option<Task> {
+        let own = self.own_queues.get(lane);
         if !self.urgent.load(Ordering::Relaxed)
-            && let Some(task) = self.pop_own(lane)
+            && let Some(task) = own.and_then(pop)
         {
             return Some(task);
         }
-        let mut has_looked = false;
-        let mut pool = lock(&self.pool);
-        pool.busy -= usize::from(was_busy && self.setup.bound.is_some());
+        self.let_gather();
         loop {
-            let has_place = pool.awake() <= self.workers() as isize;
-            if has_place && let Some(task) = self.take(&mut pool, lane) {
-                pool.busy += usize::from(self.setup.bound.is_some());
-                let need = pool.need(self.workers());
-                self.meet(need, pool);
-                return Some(task);
+            if !self.crowded.load(Ordering::Relaxed) {
+                let task = if self.setup.bound.is_some() { self.take_bounded() } else { self.take(own) };
+                if task.is_some() {
+                    return task;
+                }
             }
-            if pool.closed || pool.broken.is_some() {
+            if !self.await_call() {
                 return None;
-            }
-            if has_place && !has_looked && pool.looking == 0 {
-                pool.looking += 1;
-                drop(pool);
-                spin(|| self.queued.load(Ordering::Relaxed) > 0);
-                has_looked = true;
-                pool = lock(&self.pool);
-                pool.looking -= 1;
-            } else {
-                pool = self.sleep(pool)?;
-                has_looked = false;
             }
         }
     }
 
-    /// Sleeps until this thread is needed; `None` when it is to end, as one more than the workers that was not.
-    fn sleep<'a>(&self, mut pool: MutexGuard<'a, Pool>) -> Option<MutexGuard<'a, Pool>> {
-        pool.sleeping += 1;
-        let is_spare = pool.threads > self.workers();
-        let until = Instant::now() + SPARE_TIME;
-        loop {
-            if pool.wakes > 0 {
-                pool.wakes -= 1;
-                return Some(pool);
-            }
-            if pool.closed || pool.broken.is_some() {
-                pool.sleeping -= 1;
-                return Some(pool);
-            }
-            if !is_spare {
-                pool = self.work.wait(pool).expect(NOT_POISONED);
-                continue;
-            }
-            let rest = until.saturating_duration_since(Instant::now());
-            if rest.is_zero() {
-                pool.sleeping -= 1;
-                return None;
-            }
-            pool = self.work.wait_timeout(pool, rest).expect(NOT_POISONED).0;
+    /// Waits for a fraction of a microsecond while tasks come in as fast as they are done, so that the lock is taken
+    /// once for many of them and not in turn with whoever submits.
+    fn let_gather(&self) {
+        if (1..LARGEST_BATCH).contains(&self.count.load(Ordering::Relaxed)) {
+            linger(|| self.count.load(Ordering::Relaxed) >= LARGEST_BATCH);
         }
-    }
-
-    fn pop_own(&self, lane: usize) -> Option<Task> {
-        lock(self.own_queues.get(lane)?).pop_front()
     }
 
     /// Takes a task: one that goes before all others, one of this worker's own, of the pool's, or of another worker's.
-    fn take(&self, pool: &mut Pool, lane: usize) -> Option<Task> {
-        let task = pool.queue.pop_urgent().or_else(|| self.pop_own(lane)).or_else(|| self.take_batch(pool, lane));
-        let task = task.or_else(|| self.own_queues.iter().find_map(|queue| lock(queue).pop_front()));
-        self.note(pool);
-        if pool.submitters > 0 {
-            self.room.notify_one();
+    fn take(&self, own: Option<&OwnQueue>) -> Option<Task> {
+        let mut waiting = lock(&self.waiting);
+        let task = (waiting.queue.pop_urgent())
+            .or_else(|| own.and_then(pop))
+            .or_else(|| self.take_batch(&mut waiting, own))
+            .or_else(|| self.own_queues.iter().find_map(pop));
+        self.count(&waiting);
+        let should_call = waiting.queue.len() > 0 && self.wanted.load(Ordering::Relaxed);
+        drop(waiting);
+        if should_call {
+            self.call();
         }
         task
     }
 
     /// Takes a task from the pool's queue, and while many wait some more for this worker's own.
-    fn take_batch(&self, pool: &mut Pool, lane: usize) -> Option<Task> {
-        let task = pool.queue.pop()?;
+    fn take_batch(&self, waiting: &mut Waiting, own: Option<&OwnQueue>) -> Option<Task> {
+        let task = waiting.queue.pop()?;
         // Few enough that no worker runs dry while another one has several.
-        let batch = (pool.queue.plain_len() / (2 * self.setup.workers)).min(LARGEST_BATCH - 1);
+        let batch = (waiting.queue.plain_len() / (2 * self.setup.workers)).min(LARGEST_BATCH - 1);
         if batch > 0
-            && self.setup.bound.is_none()
-            && let Some(own) = self.own_queues.get(lane)
+            && let Some(own) = own
         {
-            pool.queue.pop_plain(batch, &mut lock(own));
+            waiting.queue.pop_plain(batch, &mut lock(own));
         }
         Some(task)
     }
 
-    /// Takes all tasks that have not started, in the order in which they would have.
-    fn take_all(&self, pool: &mut Pool) -> Vec<Task> {
-        let mut tasks: Vec<Task> = self.own_queues.iter().flat_map(|queue| mem::take(&mut *lock(queue))).collect();
-        tasks.extend(pool.queue.take_all());
-        self.note(pool);
-        tasks
+    /// Takes a task from a bounded queue, which knows exactly who has one.
+    fn take_bounded(&self) -> Option<Task> {
+        let mut threads = lock(&self.threads);
+        let mut waiting = lock(&self.waiting);
+        let task = waiting.queue.pop()?;
+        self.count(&waiting);
+        threads.busy += 1;
+        let call = if waiting.queue.len() > 0 { threads.call(self.setup.workers) } else { Call::Nobody };
+        self.note(&threads);
+        drop(waiting);
+        drop(threads);
+        self.make_room();
+        self.make(call);
+        Some(task)
     }
 
-    /// Whether the queue is bounded, and has no room.
-    fn is_full(&self, pool: &Pool) -> bool {
-        self.setup.bound.is_some_and(|(bound, _)| {
-            // What an idle worker is about to take does not wait.
-            let running = usize::try_from(pool.busy as isize - pool.blocked).unwrap_or(0);
-            pool.queue.len() >= bound + self.setup.workers.saturating_sub(running)
-        })
+    /// Looks a little longer for work, and then sleeps until called. `false` when the thread is to end.
+    fn await_call(&self) -> bool {
+        let mut threads = lock(&self.threads);
+        if threads.looking == 0 && !threads.ending && !self.crowded.load(Ordering::Relaxed) {
+            threads.looking += 1;
+            self.note(&threads);
+            drop(threads);
+            let found = spin(|| self.count.load(Ordering::Relaxed) > 0);
+            threads = lock(&self.threads);
+            threads.looking -= 1;
+            self.note(&threads);
+            if found {
+                return true;
+            }
+        }
+        threads.sleeping += 1;
+        self.note(&threads);
+        // From here on whoever queues a task knows that this thread must be called for it; one may be queued before.
+        let is_needed = threads.awake() < self.setup.workers as isize && self.has_work();
+        if is_needed || threads.ending {
+            threads.sleeping -= 1;
+            self.note(&threads);
+            return is_needed;
+        }
+        self.sleep(threads)
     }
 
-    /// Queues a task for which there is room, and sees to it that a worker comes.
-    fn push(&self, mut pool: MutexGuard<'_, Pool>, task: Task) {
-        if let Some(error) = pool.refusal() {
-            drop(pool);
+    /// Sleeps until called. `false` when the thread is to end, as one more than the workers that was not needed.
+    fn sleep(&self, mut threads: MutexGuard<'_, Threads>) -> bool {
+        let is_spare = threads.all > self.setup.workers;
+        let until = Instant::now() + SPARE_TIME;
+        loop {
+            if threads.called > 0 {
+                threads.called -= 1;
+                self.note(&threads);
+                return true;
+            }
+            let rest = until.saturating_duration_since(Instant::now());
+            if threads.ending || is_spare && rest.is_zero() {
+                threads.sleeping -= 1;
+                self.note(&threads);
+                return threads.ending;
+            }
+            threads = if is_spare {
+                self.call.wait_timeout(threads, rest).expect(NOT_POISONED).0
+            } else {
+                self.call.wait(threads).expect(NOT_POISONED)
+            };
+        }
+    }
+
+    /// Whether any task waits for a worker.
+    fn has_work(&self) -> bool {
+        let waiting = lock(&self.waiting);
+        waiting.queue.len() > 0 || self.own_queues.iter().any(|own| !lock(own).is_empty())
+    }
+
+    /// Queues a task, and sees to it that someone comes for it.
+    fn push(&self, task: Task) {
+        let mut waiting = lock(&self.waiting);
+        if let Some(error) = waiting.refusal() {
+            drop(waiting);
             return task.refuse(error);
         }
-        pool.queue.push(task);
-        self.note(&pool);
-        let need = pool.need(self.workers());
-        self.meet(need, pool);
+        waiting.queue.push(task);
+        self.count(&waiting);
+        let should_call = self.wanted.load(Ordering::Relaxed);
+        drop(waiting);
+        if should_call {
+            self.call();
+        }
+    }
+
+    /// Queues a task if there is room in the queue, and gives it back if there is none.
+    fn push_bounded(&self, threads: &mut Threads, bound: usize, task: Task) -> Result<Call, Task> {
+        let mut waiting = lock(&self.waiting);
+        if let Some(error) = waiting.refusal() {
+            drop(waiting);
+            task.refuse(error);
+            return Ok(Call::Nobody);
+        }
+        // What an idle worker is about to take does not wait.
+        let running = usize::try_from(threads.busy as isize - threads.blocked).unwrap_or(0);
+        if waiting.queue.len() >= bound + self.setup.workers.saturating_sub(running) {
+            return Err(task);
+        }
+        waiting.queue.push(task);
+        self.count(&waiting);
+        drop(waiting);
+        let call = threads.call(self.setup.workers);
+        self.note(threads);
+        Ok(call)
     }
 
     /// Queues a task as soon as there is room.
-    fn push_blocking(&self, task: Task) {
-        let mut pool = lock(&self.pool);
-        while self.is_full(&pool) && pool.refusal().is_none() {
-            pool.submitters += 1;
-            pool = self.room.wait(pool).expect(NOT_POISONED);
-            pool.submitters -= 1;
+    fn push_blocking(&self, bound: usize, mut task: Task) {
+        let mut threads = lock(&self.threads);
+        loop {
+            match self.push_bounded(&mut threads, bound, task) {
+                Ok(call) => {
+                    drop(threads);
+                    return self.make(call);
+                }
+                Err(full) => task = full,
+            }
+            threads = self.room.wait(threads).expect(NOT_POISONED);
         }
-        self.push(pool, task);
     }
 
     /// Runs a task on the calling thread, which is none of the pool's.
-    fn run_in_caller(&self, mut pool: MutexGuard<'_, Pool>, task: Task) {
-        let lane = pool.lanes.take();
-        drop(pool);
+    fn run_in_caller(&self, task: Task) {
+        let lane = lock(&self.threads).lanes.take();
         task.run(Lane::new(lane));
-        lock(&self.pool).lanes.give(lane);
+        lock(&self.threads).lanes.give(lane);
     }
 }
 
 impl Executor for Core {
     fn execute(&self, task: Task) {
-        let pool = lock(&self.pool);
-        match self.setup.bound {
-            Some((_, full)) if self.is_full(&pool) && pool.refusal().is_none() => match full {
-                Full::Refuse => {
-                    drop(pool);
-                    task.refuse(TaskError::Refused);
-                }
-                Full::RunInCaller => self.run_in_caller(pool, task),
-                Full::Block => {
-                    drop(pool);
-                    if timer::is_clock() {
-                        timer::hand_over_elsewhere(self.core(), task);
-                    } else {
-                        context::blocking(|| self.push_blocking(task));
-                    }
-                }
-            },
-            _ => self.push(pool, task),
+        let Some((bound, full)) = self.setup.bound else { return self.push(task) };
+        let mut threads = lock(&self.threads);
+        let pushed = self.push_bounded(&mut threads, bound, task);
+        drop(threads);
+        match (pushed, full) {
+            (Ok(call), _) => self.make(call),
+            (Err(task), Full::Refuse) => task.refuse(TaskError::Refused),
+            (Err(task), Full::RunInCaller) => self.run_in_caller(task),
+            (Err(task), Full::Block) if timer::is_clock() => timer::hand_over_elsewhere(self.core(), task),
+            (Err(task), Full::Block) => context::blocking(|| self.push_blocking(bound, task)),
         }
     }
 
@@ -443,18 +553,17 @@ impl Executor for Core {
     }
 
     fn close(&self) {
-        lock(&self.pool).closed = true;
-        self.work.notify_all();
-        self.room.notify_all();
-        // There may be no thread that could say so.
-        self.ended.notify_all();
+        lock(&self.waiting).closed = true;
+        self.end();
     }
 
     fn drain(&self) -> Vec<Task> {
-        let mut pool = lock(&self.pool);
-        let tasks = self.take_all(&mut pool);
-        drop(pool);
-        self.room.notify_all();
+        let mut waiting = lock(&self.waiting);
+        let mut tasks: Vec<Task> = self.own_queues.iter().flat_map(|own| mem::take(&mut *lock(own))).collect();
+        tasks.extend(waiting.queue.take_all());
+        self.count(&waiting);
+        drop(waiting);
+        self.make_room();
         tasks
     }
 
@@ -463,22 +572,22 @@ impl Executor for Core {
             return false;
         }
         context::blocking(|| {
-            let mut pool = lock(&self.pool);
-            while !pool.closed || pool.threads > 0 {
-                pool = match deadline {
-                    None => self.ended.wait(pool).expect(NOT_POISONED),
+            let mut threads = lock(&self.threads);
+            while !threads.ending || threads.all > 0 {
+                threads = match deadline {
+                    None => self.ended.wait(threads).expect(NOT_POISONED),
                     Some(deadline) => {
                         let rest = deadline.saturating_duration_since(Instant::now());
                         if rest.is_zero() {
                             return false;
                         }
-                        self.ended.wait_timeout(pool, rest).expect(NOT_POISONED).0
+                        self.ended.wait_timeout(threads, rest).expect(NOT_POISONED).0
                     }
                 };
             }
             // They are at their very end: this is so that they are gone when this returns.
-            let handles = mem::take(&mut pool.handles);
-            drop(pool);
+            let handles = mem::take(&mut threads.handles);
+            drop(threads);
             for handle in handles {
                 handle.join().expect("a worker's thread does not panic");
             }
@@ -505,20 +614,28 @@ impl Host for Core {
     }
 
     fn blocked(&self) {
-        let mut pool = lock(&self.pool);
-        pool.blocked += 1;
+        let mut threads = lock(&self.threads);
+        threads.blocked += 1;
+        self.note(&threads);
+        let mut waiting = lock(&self.waiting);
         // Whoever blocks does not get to its own tasks.
-        for queue in self.own_queues.iter().rev() {
-            let own = mem::take(&mut *lock(queue));
-            pool.queue.push_front(own);
+        for own in self.own_queues.iter().rev() {
+            waiting.queue.push_front(mem::take(&mut *lock(own)));
         }
-        self.note(&pool);
-        let need = pool.need(self.workers());
-        self.meet(need, pool);
+        self.count(&waiting);
+        let has_work = waiting.queue.len() > 0;
+        drop(waiting);
+        let call = if has_work { threads.call(self.setup.workers) } else { Call::Nobody };
+        self.note(&threads);
+        drop(threads);
+        self.make_room();
+        self.make(call);
     }
 
     fn unblocked(&self) {
-        lock(&self.pool).blocked -= 1;
+        let mut threads = lock(&self.threads);
+        threads.blocked -= 1;
+        self.note(&threads);
     }
 }
 
@@ -571,12 +688,12 @@ impl Drop for ThreadPool {
 
 impl fmt::Debug for ThreadPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pool = lock(&self.core.pool);
+        let (threads, waiting) = (lock(&self.core.threads).all, lock(&self.core.waiting).queue.len());
         f.debug_struct("ThreadPool")
             .field("name", &self.core.setup.name)
             .field("workers", &self.core.setup.workers)
-            .field("threads", &pool.threads)
-            .field("queued", &pool.queue.len())
+            .field("threads", &threads)
+            .field("waiting", &waiting)
             .finish_non_exhaustive()
     }
 }
