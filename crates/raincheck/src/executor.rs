@@ -17,7 +17,7 @@ use crate::{
     options::Options,
     schedule::{self, Pace, Retry},
     scope::{self, Scope},
-    task::{self, Task, Work},
+    task::{self, AsyncBody, Task, Work},
 };
 
 /// Where tasks run.
@@ -277,6 +277,19 @@ pub trait Executor: Send + Sync {
         Self: Sized,
     {
         schedule::retrying(self.core(), retry, work, |work| work.clone().into_body())
+    }
+
+    /// The same as [`submit_retrying`](Self::submit_retrying) with a function that returns a future, such as an `async`
+    /// closure's.
+    fn submit_retrying_async<F, W, T, E>(&self, retry: Retry, function: F) -> TaskFuture<Result<T, E>>
+    where
+        F: Fn() -> W + Send + 'static,
+        W: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Send + 'static,
+        Self: InProcess + Sized,
+    {
+        schedule::retrying(self.core(), retry, function, |function| AsyncBody::new(function()))
     }
 
     /// Stops taking tasks, and blocks until those that it has taken are done. A second call returns when the first

@@ -1,5 +1,7 @@
 //! Submit work now, redeem the result later.
 
+#[cfg(feature = "task")]
+mod call;
 mod cell;
 mod combine;
 mod context;
@@ -29,6 +31,8 @@ mod tokio;
 mod trampoline;
 mod wait;
 
+#[cfg(feature = "task")]
+pub use call::{Call, Context, Input, Portable, TaskFunction, TaskOf};
 pub use cell::Cancel;
 pub use combine::{all, all_settled, any, race};
 pub use context::{Home, blocking, cancelled, checkpoint, lane, with_worker_state};
@@ -50,3 +54,12 @@ pub use thread::{ThreadPool, ThreadPoolBuilder};
 #[cfg(feature = "tokio")]
 pub use self::tokio::{Tokio, TokioBuilder};
 pub use wait::{AsCompleted, Awaited, CompletionQueue, Until, Waited, as_completed, wait, wait_timeout};
+#[cfg(feature = "task")]
+pub use raincheck_macros::task;
+
+/// What the code needs that `#[task]` adds.
+#[cfg(feature = "task")]
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::call::Begun;
+}

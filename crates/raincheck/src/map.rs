@@ -64,7 +64,7 @@ where
 
     fn into_maker(self, unwanted: Arc<AtomicBool>) -> impl Fn(Vec<In>) -> Apply<F, In> + 'static {
         let function = Arc::new(self);
-        move |inputs| Apply { function: Arc::clone(&function), inputs, unwanted: Arc::clone(&unwanted) }
+        move |inputs| Apply::new(Arc::clone(&function), inputs, Arc::clone(&unwanted))
     }
 }
 
@@ -104,6 +104,12 @@ where
     }
 }
 
+impl<F, In> Apply<F, In> {
+    pub(crate) fn new(function: Arc<F>, inputs: Vec<In>, unwanted: Arc<AtomicBool>) -> Self {
+        Self { function, inputs, unwanted }
+    }
+}
+
 impl<F, In, Out> Apply<F, In>
 where
     F: Fn(In) -> Out,
@@ -140,6 +146,13 @@ where
     }
 }
 
+impl<Out> Applied<Out> {
+    /// Inputs that gave these values, in a time that says nothing.
+    pub(crate) fn of(values: Vec<Out>) -> Self {
+        Self { values, errors: VecDeque::new(), took: Duration::ZERO }
+    }
+}
+
 /// A function that returns a future.
 pub(crate) struct AsyncFunction<F>(pub(crate) F);
 
@@ -165,7 +178,7 @@ where
                 for input in inputs {
                     values.push(function(input).await);
                 }
-                Applied { values, errors: VecDeque::new(), took: Duration::ZERO }
+                Applied::of(values)
             })
         }
     }
@@ -176,7 +189,7 @@ where
 const GROUP_TIME: Duration = Duration::from_micros(100);
 
 /// No group is larger.
-const LARGEST_GROUP: usize = 1 << 15;
+const LARGEST_GROUP: usize = 1 << 12;
 
 /// An iterator over the outcomes of a function applied to many inputs, in the order of the inputs; made by
 /// [`Executor::map`].
@@ -228,11 +241,14 @@ pub(crate) enum Group {
     Adapting(usize),
 }
 
-/// The outcomes of one group, in order.
+/// The outcomes of one group that have not been taken, in order.
 struct Ready<Out> {
-    place: usize,
+    values: vec::IntoIter<Out>,
+    /// Those inputs that gave no value, by their places.
+    errors: VecDeque<(usize, TaskError)>,
+    /// How many inputs the group had, and which place is next.
     count: usize,
-    applied: Outcome<(vec::IntoIter<Out>, VecDeque<(usize, TaskError)>)>,
+    place: usize,
 }
 
 impl<'e, I: Iterator, Out: Send + 'static> Map<'e, I, Out> {
@@ -321,9 +337,9 @@ impl<I: Iterator, Out: Send + 'static> Iterator for Map<'_, I, Out> {
     fn next(&mut self) -> Option<Outcome<Out>> {
         loop {
             if let Some(outcome) = self.ready.next() {
-                self.feed.pulled -= 1;
                 return Some(outcome);
             }
+            self.feed.pulled -= mem::take(&mut self.ready.count);
             self.fill();
             let (count, group) = self.under_way.pop_front()?;
             if let Some((limit, deadline)) = self.feed.limit
@@ -336,6 +352,14 @@ impl<I: Iterator, Out: Send + 'static> Iterator for Map<'_, I, Out> {
             self.ready = self.feed.ready(count, group.result());
         }
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let under_way = self.ready.len() + self.under_way.iter().map(|(count, _)| count).sum::<usize>();
+        let (least, most) = self.feed.inputs.as_ref().map_or((0, Some(0)), Iterator::size_hint);
+        // A time limit may end it anywhere.
+        let least = if self.feed.limit.is_some() { 0 } else { least.saturating_add(under_way) };
+        (least, most.and_then(|most| most.checked_add(under_way)))
+    }
 }
 
 impl<I: Iterator, Out: Send + 'static> Iterator for MapAsCompleted<'_, I, Out>
@@ -347,11 +371,11 @@ where
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(outcome) = self.ready.next() {
-                self.feed.pulled -= 1;
                 return self.inputs.next().map(|input| (input, outcome));
             }
+            self.feed.pulled -= mem::take(&mut self.ready.count);
             if let (Some(inputs), Some((limit, _))) = (self.late.pop(), self.feed.limit) {
-                self.ready = Ready { place: 0, count: inputs.len(), applied: Err(TaskError::TimedOut { limit }) };
+                self.ready = Ready::failed(inputs.len(), &TaskError::TimedOut { limit });
                 self.inputs = inputs.into_iter();
                 continue;
             }
@@ -399,8 +423,9 @@ impl<I: Iterator, Out> Feed<'_, I, Out> {
                 }
             }
             // A slow input must not hold up what it has brought already.
-            if group.len() % 32 == 0 && start.elapsed() > GROUP_TIME {
-                self.group.shrink();
+            let should_look = group.len().is_power_of_two() || group.len() % 256 == 0;
+            if should_look && start.elapsed() > GROUP_TIME {
+                self.group.shrink_to(group.len());
                 break;
             }
         }
@@ -410,10 +435,13 @@ impl<I: Iterator, Out> Feed<'_, I, Out> {
 
     /// Makes what came back ready to be taken, and learns from how long it took.
     fn ready(&mut self, count: usize, applied: Outcome<Applied<Out>>) -> Ready<Out> {
-        if let Ok(applied) = &applied {
-            self.group.learn(count, applied.took);
+        match applied {
+            Ok(Applied { values, errors, took }) => {
+                self.group.learn(count, took);
+                Ready { values: values.into_iter(), errors, count, place: 0 }
+            }
+            Err(error) => Ready::failed(count, &error),
         }
-        Ready { place: 0, count, applied: applied.map(|applied| (applied.values.into_iter(), applied.errors)) }
     }
 
     /// Hands some inputs over. What is dropped unclaimed is cancelled.
@@ -456,35 +484,42 @@ impl Group {
         *size = ideal.clamp(*size / 4, *size * 8).clamp(1, LARGEST_GROUP);
     }
 
-    fn shrink(&mut self) {
+    fn shrink_to(&mut self, count: usize) {
         if let Self::Adapting(size) = self {
-            *size = 1;
+            *size = count;
         }
     }
 }
 
 impl<Out> Ready<Out> {
     fn none() -> Self {
-        Self { place: 0, count: 0, applied: Err(TaskError::Cancelled) }
+        Self::failed(0, &TaskError::Cancelled)
+    }
+
+    /// So many inputs that all failed alike.
+    fn failed(count: usize, error: &TaskError) -> Self {
+        let errors = (0..count).map(|place| (place, error.clone())).collect();
+        Self { values: Vec::new().into_iter(), errors, count, place: 0 }
+    }
+
+    fn len(&self) -> usize {
+        self.values.len() + self.errors.len()
     }
 }
 
 impl<Out> Iterator for Ready<Out> {
     type Item = Outcome<Out>;
 
+    #[inline]
     fn next(&mut self) -> Option<Outcome<Out>> {
-        if self.place == self.count {
-            return None;
+        if !self.errors.is_empty() {
+            let place = self.place;
+            self.place += 1;
+            if let Some((_, error)) = self.errors.pop_front_if(|(failed, _)| *failed == place) {
+                return Some(Err(error));
+            }
         }
-        let place = self.place;
-        self.place += 1;
-        match &mut self.applied {
-            Err(error) => Some(Err(error.clone())),
-            Ok((values, errors)) => match errors.front() {
-                Some((failed, _)) if *failed == place => errors.pop_front().map(|(_, error)| Err(error)),
-                _ => values.next().map(Ok),
-            },
-        }
+        self.values.next().map(Ok)
     }
 }
 
