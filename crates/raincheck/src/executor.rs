@@ -24,7 +24,8 @@ use crate::{
 ///
 /// A program that is generic over `E: Executor` submits calls of `#[task]` functions, and runs anywhere; one that is
 /// generic over `E:` [`InProcess`] submits closures and futures too. A program that picks the executor by a flag holds
-/// a `Box<dyn Executor>` or a `Box<dyn InProcess>`, and has the same methods on it.
+/// a `Box<dyn Executor>` or a `Box<dyn InProcess>`, or an `Arc` of either, and has the same methods on it. Functions
+/// that are given one take `&impl InProcess`, which such a box is too.
 ///
 /// # Writing one
 ///
@@ -105,7 +106,7 @@ pub trait Executor: Send + Sync {
     /// use raincheck::{Executor, ThreadPool};
     ///
     /// let pool = ThreadPool::new(2);
-    /// let squares: Result<Vec<u64>, _> = pool.map(|n| n * n, 1..=4).collect();
+    /// let squares: Result<Vec<u64>, _> = pool.map(|n: u64| n * n, 1..=4).collect();
     /// assert_eq!(squares?, [1, 4, 9, 16]);
     /// # Ok::<(), raincheck::TaskError>(())
     /// ```
@@ -464,57 +465,5 @@ impl Executor for WithCore {
 
     fn options(&self) -> Option<&Options> {
         Some(&self.options)
-    }
-}
-
-/// The generic methods, which a trait object does not have by itself.
-macro_rules! call_on_dyn {
-    ($($object:ty),*) => {$(
-        impl $object {
-            /// Submits a task; see [`Executor::submit`].
-            pub fn submit<W, Kind>(&self, work: W) -> TaskFuture<W::Output>
-            where
-                W: Work<Self, Kind>,
-            {
-                task::submit(self, work.into_body())
-            }
-
-            /// Applies `function` to each input; see [`Executor::map`].
-            pub fn map<F, I, Kind>(&self, function: F, inputs: I) -> Map<'_, I::IntoIter, F::Output>
-            where
-                I: IntoIterator,
-                F: Function<Self, I::Item, Kind>,
-            {
-                Map::new(self, function, inputs.into_iter())
-            }
-
-            /// Returns a view of this executor, for which more is agreed; see [`Executor::with`].
-            pub fn with(&self, options: Options) -> With<'_, Self> {
-                With { options: options.or(self.options()), executor: self }
-            }
-
-            /// Returns another handle to this executor; see [`Executor::handle`].
-            pub fn handle(&self) -> Handle<Self> {
-                Handle { core: self.core(), of: PhantomData }
-            }
-
-            /// Stops taking tasks, and blocks until all are done; see [`Executor::shutdown`].
-            pub fn shutdown(&self) {
-                self.close();
-                self.join(None);
-            }
-        }
-    )*};
-}
-
-call_on_dyn!(dyn Executor, dyn InProcess);
-
-impl dyn InProcess {
-    /// Runs tasks that borrow from the caller; see [`Executor::scope`].
-    pub fn scope<'env, F, R>(&'env self, work: F) -> R
-    where
-        F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
-    {
-        scope::scope(self, work)
     }
 }
