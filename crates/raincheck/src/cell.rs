@@ -305,6 +305,8 @@ impl<B: Body, X: Terms> Cell<B, B::Output, X> {
         {
             limit.overrun_is_over();
         }
+        // If nobody else holds it, a value goes here that nobody will claim.
+        discard(self);
     }
 }
 

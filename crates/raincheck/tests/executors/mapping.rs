@@ -1,0 +1,297 @@
+//! `map`: rows E3 to E20, and promise 7.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use raincheck::{InProcess, TaskError};
+
+use crate::{
+    every_concurrent_executor_keeps, every_executor_keeps,
+    gate::{Counted, Gate, TOO_LONG},
+};
+
+every_executor_keeps! {
+    /// E3
+    outcomes_come_in_the_order_of_the_inputs,
+    /// E4, P7
+    an_error_is_in_its_place_and_the_rest_goes_on,
+    /// E4
+    a_panic_in_a_group_costs_its_own_input_and_no_other,
+    /// E5
+    a_time_out_of_the_function_is_a_value,
+    /// E7
+    what_has_ended_stays_ended,
+    /// E10, E11
+    inputs_can_be_zipped,
+    /// E12, P7
+    an_endless_input_is_fine,
+    /// E14, E15
+    no_input_gives_no_outcome,
+    /// E16, P7
+    exactly_as_many_inputs_are_pulled_as_the_buffer_holds,
+    /// T1
+    it_begins_with_start,
+    /// E20, P8
+    it_keeps_nothing_that_was_taken,
+    /// P7
+    dropping_it_drops_what_is_left,
+    as_completed_gives_each_input_with_its_outcome,
+    tiny_inputs_are_grouped,
+    what_comes_slowly_is_not_held_up,
+    async_functions_are_mapped,
+    its_size_is_known,
+}
+
+every_concurrent_executor_keeps! {
+    /// E6, T7
+    a_time_limit_ends_it_and_cancels_the_rest,
+    as_completed_gives_the_first_that_is_ready,
+    /// P7
+    workers_are_kept_busy,
+}
+
+fn outcomes_come_in_the_order_of_the_inputs<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let executor = executor(2);
+    let expected: Vec<u64> = (0..10_000).map(|n| n * n).collect();
+
+    let free: Result<Vec<u64>, _> = executor.map(|n: u64| n * n, 0..10_000).collect();
+    let grouped: Result<Vec<u64>, _> = executor.map(|n: u64| n * n, 0..10_000).group(3).collect();
+    let bounded: Result<Vec<u64>, _> = executor.map(|n: u64| n * n, 0..10_000).buffer(5).collect();
+
+    assert_eq!((free.as_ref(), grouped.as_ref(), bounded.as_ref()), (Ok(&expected), Ok(&expected), Ok(&expected)));
+}
+
+fn an_error_is_in_its_place_and_the_rest_goes_on<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let executor = executor(2);
+
+    for group in [1, 4] {
+        let mut outcomes = executor.map(|n: i32| 10 / (n - 3), 0..8).group(group);
+        let values: Vec<Option<i32>> = outcomes.by_ref().map(Result::ok).collect();
+
+        assert_eq!(values, [Some(-3), Some(-5), Some(-10), None, Some(10), Some(5), Some(3), Some(2)]);
+        assert!(outcomes.next().is_none());
+    }
+}
+
+fn a_panic_in_a_group_costs_its_own_input_and_no_other<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let executor = executor(1);
+    let odd_panics = |n: u32| if n % 2 == 1 { panic!("{n} is odd") } else { n };
+
+    let outcomes: Vec<_> = executor.map(odd_panics, 0..100).group(100).collect();
+
+    for (n, outcome) in (0..).zip(outcomes) {
+        match outcome {
+            Ok(value) => assert_eq!((value, n % 2), (n, 0)),
+            Err(TaskError::Panicked(panic)) => assert_eq!(panic.message(), format!("{n} is odd")),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn a_time_out_of_the_function_is_a_value<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let timed_out = || Err::<u8, _>(TaskError::TimedOut { limit: Duration::ZERO });
+
+    let outcomes: Vec<_> = executor(1).map(move |()| timed_out(), [(), ()]).timeout(TOO_LONG).collect();
+
+    assert_eq!(outcomes, [Ok(timed_out()), Ok(timed_out())]);
+}
+
+fn what_has_ended_stays_ended<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let executor = executor(1);
+    let mut outcomes = executor.map(|n: u8| n, [1]);
+
+    assert_eq!(outcomes.next(), Some(Ok(1)));
+    assert_eq!((outcomes.next(), outcomes.next()), (None, None));
+}
+
+fn inputs_can_be_zipped<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let executor = executor(2);
+
+    for buffer in [1, 2, 5, 10] {
+        let sums = executor.map(|(a, b): (u32, u32)| a + b, (0..5).zip(10..)).buffer(buffer);
+
+        assert_eq!(sums.collect::<Result<Vec<_>, _>>(), Ok(vec![10, 12, 14, 16, 18]));
+    }
+}
+
+fn an_endless_input_is_fine<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let executor = executor(2);
+
+    let bounded: Vec<_> = executor.map(|n: u64| n, 0..).buffer(2).take(3).collect();
+    let free: Vec<_> = executor.map(|n: u64| n, 0..).take(10_000).collect();
+
+    assert_eq!(bounded, [Ok(0), Ok(1), Ok(2)]);
+    assert_eq!(free.len(), 10_000);
+}
+
+fn no_input_gives_no_outcome<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let executor = executor(1);
+
+    assert!(executor.map(|n: u8| n, []).next().is_none());
+    assert!(executor.map(|n: u8| n, []).as_completed().next().is_none());
+}
+
+/// Counts what is pulled out of an iterator.
+fn counting(pulled: &Arc<AtomicUsize>) -> impl Iterator<Item = usize> + use<> {
+    let pulled = Arc::clone(pulled);
+    (0..).inspect(move |_| {
+        pulled.fetch_add(1, Ordering::SeqCst);
+    })
+}
+
+fn exactly_as_many_inputs_are_pulled_as_the_buffer_holds<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let executor = executor(2);
+    let pulled = Arc::new(AtomicUsize::new(0));
+
+    let mut outcomes = executor.map(|n| n, counting(&pulled)).buffer(5);
+    assert_eq!(pulled.load(Ordering::SeqCst), 0);
+    for taken in 0..20 {
+        assert_eq!(outcomes.next(), Some(Ok(taken)));
+        assert_eq!(pulled.load(Ordering::SeqCst), taken + 5);
+    }
+}
+
+fn it_begins_with_start<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let executor = executor(2);
+    let pulled = Arc::new(AtomicUsize::new(0));
+
+    let _outcomes = executor.map(|n| n, counting(&pulled)).buffer(5).start();
+
+    assert_eq!(pulled.load(Ordering::SeqCst), 5);
+}
+
+fn it_keeps_nothing_that_was_taken<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let executor = executor(1);
+    let (counted, alive) = Counted::new();
+
+    let mut outcomes = executor.map(|counted: Counted| counted, std::iter::repeat_n(counted, 3)).group(1);
+
+    for left in (0..3).rev() {
+        drop(outcomes.next());
+        assert_eq!(alive(), left);
+    }
+}
+
+fn dropping_it_drops_what_is_left<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let executor = executor(1);
+    let (counted, alive) = Counted::new();
+
+    let mut outcomes = executor.map(|counted: Counted| counted, std::iter::repeat_n(counted, 100)).group(10);
+    drop(outcomes.next());
+    drop(outcomes);
+    executor.shutdown();
+
+    assert_eq!(alive(), 0);
+}
+
+fn as_completed_gives_each_input_with_its_outcome<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let executor = executor(2);
+
+    let mut outcomes: Vec<(u32, u32)> =
+        executor.map(|n: u32| n * n, 0..1000).as_completed().map(|(n, square)| (n, square.unwrap())).collect();
+
+    outcomes.sort_unstable();
+    assert_eq!(outcomes, (0..1000).map(|n| (n, n * n)).collect::<Vec<_>>());
+}
+
+fn tiny_inputs_are_grouped<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let executor = executor(1);
+    let pulled = Arc::new(AtomicUsize::new(0));
+
+    let mut outcomes = executor.map(|n| n, counting(&pulled));
+    let _ = outcomes.nth(50_000);
+
+    // So many inputs ahead would never be pulled one by one: there are places for a few groups only.
+    assert!(pulled.load(Ordering::SeqCst) > 50_100, "{} pulled", pulled.load(Ordering::SeqCst));
+}
+
+fn what_comes_slowly_is_not_held_up<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let executor = executor(1);
+    // The function takes no time, so that it would be given many inputs together; but the input stops to think.
+    let slow = (0..300_u64).inspect(|n| {
+        if *n > 200 {
+            let start = std::time::Instant::now();
+            while start.elapsed() < Duration::from_micros(200) {}
+        }
+    });
+
+    assert_eq!(executor.map(|n| n, slow).collect::<Result<Vec<_>, _>>().unwrap().len(), 300);
+}
+
+fn async_functions_are_mapped<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let outcomes: Vec<_> = executor(2)
+        .map_async(|n: u8| async move { if n == 2 { panic!("two") } else { n } }, 0..4)
+        .map(Result::ok)
+        .collect();
+
+    assert_eq!(outcomes, [Some(0), Some(1), None, Some(3)]);
+}
+
+fn its_size_is_known<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let executor = executor(1);
+    let mut outcomes = executor.map(|n: u8| n, 0..10).group(3);
+
+    assert_eq!(outcomes.size_hint(), (10, Some(10)));
+    outcomes.next();
+    assert_eq!(outcomes.size_hint(), (9, Some(9)));
+}
+
+fn a_time_limit_ends_it_and_cancels_the_rest<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let executor = executor(1);
+    let gate = Gate::default();
+    let (counted, alive) = Counted::new();
+    let function = {
+        let gate = gate.clone();
+        move |(n, _counted): (u8, Counted)| if n == 2 { gate.pass() }
+    };
+
+    let outcomes: Vec<_> = executor
+        .map(function, (0..10).zip(std::iter::repeat(counted)))
+        .group(1)
+        .buffer(8)
+        .timeout(Duration::from_millis(50))
+        .collect();
+
+    assert_eq!(outcomes[..2], [Ok(()), Ok(())]);
+    assert_eq!(outcomes[2..], [Err(TaskError::TimedOut { limit: Duration::from_millis(50) })]);
+    assert_eq!(alive(), 1, "only the one that runs is left");
+    gate.open();
+}
+
+fn as_completed_gives_the_first_that_is_ready<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let executor = executor(2);
+    let gate = Gate::default();
+    let function = {
+        let gate = gate.clone();
+        move |n: u8| if n == 0 { gate.pass() }
+    };
+
+    let mut outcomes = executor.map(function, 0..3).group(1).as_completed();
+    let first = outcomes.next().map(|(n, _)| n);
+    gate.open();
+
+    assert_eq!(first, Some(1));
+    assert_eq!(outcomes.count(), 2);
+}
+
+fn workers_are_kept_busy<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let executor = executor(2);
+    let gate = Gate::default();
+    let function = {
+        let gate = gate.clone();
+        move |n: u8| if n > 0 { gate.pass() }
+    };
+
+    let mut outcomes = executor.map(function, 0..10).group(1);
+    outcomes.next();
+
+    // Two more have begun, though nobody has asked for them yet.
+    gate.wait_for(2);
+    gate.open();
+    assert_eq!(outcomes.count(), 9);
+}

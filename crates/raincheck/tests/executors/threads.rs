@@ -1,0 +1,88 @@
+//! What only a pool of threads has: rows T and S8 to S10.
+
+use std::{collections::HashSet, thread};
+
+use raincheck::{Executor, ThreadPool, default_pool};
+
+use crate::gate::{Gate, claim};
+
+fn threads(pool: &ThreadPool) -> usize {
+    let shown = format!("{pool:?}");
+    let (_, rest) = shown.split_once("threads: ").unwrap();
+    rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+}
+
+/// T2
+#[test]
+fn without_a_number_there_is_a_worker_for_each_processor() {
+    let processors = thread::available_parallelism().unwrap().get();
+
+    assert_eq!(ThreadPool::builder().build().workers(), processors);
+    assert_eq!(default_pool().workers(), processors);
+}
+
+/// T3
+#[test]
+fn many_tasks_have_as_many_threads_as_there_are_workers() {
+    let pool = ThreadPool::new(4);
+    let gate = Gate::default();
+
+    let tasks: Vec<_> = (0..60).map(|_| pool.submit({ let gate = gate.clone(); move || gate.pass() })).collect();
+    gate.wait_for(4);
+
+    assert_eq!(threads(&pool), 4);
+    gate.open();
+    assert!(tasks.into_iter().all(|task| claim(task) == Ok(())));
+}
+
+/// T4
+#[test]
+fn tasks_one_after_the_other_have_one_thread() {
+    let pool = ThreadPool::new(4);
+
+    let threads: HashSet<_> = (0..3).map(|_| claim(pool.submit(|| thread::current().id())).unwrap()).collect();
+
+    assert!(threads.len() <= 2, "the first may still be on its way back when the second is submitted");
+}
+
+#[test]
+fn no_thread_is_started_before_there_is_work() {
+    assert_eq!(threads(&ThreadPool::new(4)), 0);
+}
+
+/// S8, S9
+#[test]
+fn shutting_down_ends_the_threads() {
+    let pool = ThreadPool::new(3);
+    let gate = Gate::default();
+    let tasks: Vec<_> = (0..3).map(|_| pool.submit({ let gate = gate.clone(); move || gate.pass() })).collect();
+    gate.wait_for(3);
+    gate.open();
+
+    pool.shutdown();
+
+    assert_eq!(threads(&pool), 0);
+    assert!(tasks.into_iter().all(|task| task.is_done()));
+}
+
+#[test]
+fn tasks_start_in_the_order_of_submission() {
+    let pool = ThreadPool::new(1);
+    let (told, hears) = std::sync::mpsc::channel();
+
+    for n in 0..10_000 {
+        let told = told.clone();
+        drop(pool.submit(move || told.send(n).unwrap()));
+    }
+    drop(told);
+
+    assert!(hears.iter().eq(0..10_000));
+}
+
+#[test]
+fn the_programs_own_pool_needs_no_set_up() {
+    assert_eq!(raincheck::submit(|| 6 * 7).result(), Ok(42));
+    assert_eq!(raincheck::map(|n: u8| n + 1, [1, 2]).collect::<Result<Vec<_>, _>>(), Ok(vec![2, 3]));
+    let words = ["borrowed"];
+    assert_eq!(raincheck::scope(|s| s.submit(|| words[0].len()).result()), Ok(8));
+}
