@@ -480,11 +480,12 @@ impl<B: Body, X: Terms> Inside for Cell<B, B::Output, X> {
     }
 
     fn overrun(&self, limit: Duration) -> bool {
-        self.flags.ask_to_stop();
-        // Whoever can stop the work from outside is told; a thread sees it when it asks.
         let hook = lock(&self.inner).watchers.take_on_cancel();
+        // The outcome comes first: a task that is told before could return, and be in time with that.
         let was_running = self.settle(Err(TaskError::TimedOut { limit }));
-        reach(hook);
+        if was_running {
+            reach(hook);
+        }
         was_running
     }
 
