@@ -1,0 +1,195 @@
+//! What can be typed: every command and every option that commands share. It is parsed and validated here, and nothing
+//! is done.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands::{FlagsArgs, ServeArgs};
+use crate::report::{Plan, ProgressMode, RecordsFile, TimelineFile, Verbosity};
+
+/// A pile of jobs, done: many at once, each with its own time limit, and what became of each told
+#[derive(Debug, Parser)]
+#[command(name = "raincheck", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "Begin with:  raincheck flags --timeline flags.html")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) talk: Talk,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Download flags one by one, on threads and on tokio, and show why it gets faster
+    ///
+    /// Without arguments it is the demonstration: the same twenty downloads in each style, from a built-in server, with
+    /// a table. With country codes or options it downloads those, in the style of `--executor`.
+    Flags(FlagsArgs),
+    /// Serve files or flags over HTTP, slowly and with errors on demand, to try clients on
+    Serve(ServeArgs),
+    /// Print a script that teaches a shell to complete this program's options
+    ///
+    /// For bash: raincheck completions bash > ~/.local/share/bash-completion/completions/raincheck
+    Completions {
+        /// The shell to print it for
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    ///
+    /// To read it at once: raincheck man | man -l -
+    Man,
+}
+
+/// How much is told besides the data.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Talk {
+    /// Tell only what ends the program
+    #[arg(long, short, global = true, conflicts_with = "verbose", display_order = 900)]
+    quiet: bool,
+    /// Name every failure and every retry; twice: every job
+    #[arg(long, short, global = true, action = ArgAction::Count, display_order = 901)]
+    verbose: u8,
+}
+
+/// How jobs are run.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Running jobs")]
+pub(crate) struct JobOptions {
+    /// Where jobs run [default: thread]
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) executor: Option<ExecutorName>,
+    /// How many jobs run at once
+    #[arg(long, short, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Give up on a job that runs longer than this, as in 30s, 500ms or 1h30m
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Try a failed job so many times more
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) retries: u32,
+}
+
+impl JobOptions {
+    /// Where jobs run: on threads, unless said.
+    pub(crate) fn executor(&self) -> ExecutorName {
+        self.executor.unwrap_or(ExecutorName::Thread)
+    }
+}
+
+/// Where jobs run: the values of `--executor`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExecutorName {
+    /// One by one, on the main thread
+    Inline,
+    /// On a pool of threads
+    Thread,
+    /// On an async runtime
+    Tokio,
+}
+
+/// What is shown and written of the jobs.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Seeing what happens")]
+pub(crate) struct ReportOptions {
+    /// How progress is shown, on stderr
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    progress: ProgressMode,
+    /// Write a line about each job, as it ends, to FILE.jsonl or FILE.csv
+    #[arg(long, value_name = "FILE")]
+    report: Option<RecordsFile>,
+    /// Draw which job ran when and where, to FILE.svg, FILE.html, or FILE.json for Perfetto
+    #[arg(long, value_name = "FILE")]
+    timeline: Option<TimelineFile>,
+}
+
+impl Talk {
+    pub(crate) fn verbosity(self) -> Verbosity {
+        match self.verbose {
+            _ if self.quiet => Verbosity::Quiet,
+            0 => Verbosity::Normal,
+            1 => Verbosity::Verbose,
+            _ => Verbosity::Everything,
+        }
+    }
+}
+
+impl ReportOptions {
+    /// What the report is to consist of, under this title.
+    pub(crate) fn plan(self, title: impl Into<String>, talk: Talk) -> Plan {
+        let Self { progress, report, timeline } = self;
+        Plan {
+            title: title.into(),
+            verbosity: talk.verbosity(),
+            tells_summary: true,
+            expects_not_found: false,
+            progress,
+            records: report,
+            timeline,
+        }
+    }
+}
+
+/// Reads a length of time: `30s`, `500ms`, `1.5m`, `1h30m`; a bare number is seconds.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    const HELP: &str = "write it as in 30s, 500ms or 1h30m";
+    let mut total = 0.0;
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return Err(HELP.into());
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let number: f64 = rest[..digits].parse().map_err(|_| HELP.to_string())?;
+        rest = &rest[digits..];
+        let letters = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
+        let unit = match &rest[..letters] {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            "d" => 86_400.0,
+            // Only alone: in `1h30` it would be anyone's guess.
+            "" if digits == text.trim().len() => 1.0,
+            unit => return Err(format!("`{unit}` is no unit of time; {HELP}")),
+        };
+        total += number * unit;
+        rest = &rest[letters..];
+    }
+    match Duration::try_from_secs_f64(total) {
+        Ok(Duration::ZERO) => Err("it must be longer than nothing".into()),
+        Ok(duration) => Ok(duration),
+        Err(_) => Err("it is too long".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        let read = ["30s", "500ms", "1.5m", "1h30m", "2", "1d"].map(|text| duration(text).map(|time| time.as_millis()));
+
+        assert_eq!(read, [Ok(30_000), Ok(500), Ok(90_000), Ok(5_400_000), Ok(2_000), Ok(86_400_000)]);
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused_with_a_way_out() {
+        for text in ["", "soon", "-1s", "1h30", "5 parsecs", "1..5s"] {
+            let error = duration(text).unwrap_err();
+            assert!(error.contains("30s, 500ms or 1h30m"), "{text}: {error}");
+        }
+        assert_eq!(duration("0s"), Err("it must be longer than nothing".into()));
+        assert_eq!(duration(&format!("{}d", "9".repeat(30))), Err("it is too long".into()));
+    }
+}

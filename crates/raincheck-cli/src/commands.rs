@@ -1,0 +1,27 @@
+//! Every command, and which one it is.
+
+mod flags;
+mod serve;
+mod shell;
+
+use clap::CommandFactory;
+
+pub(crate) use self::flags::FlagsArgs;
+pub(crate) use self::serve::ServeArgs;
+use crate::args::{Cli, Command};
+use crate::error::{Error, Exit, cannot_write_output};
+
+/// Does what was typed, and says how to exit.
+pub(crate) fn run(cli: Cli) -> Result<Exit, Error> {
+    match cli.command {
+        Some(Command::Flags(args)) => flags::run(args, cli.talk),
+        Some(Command::Serve(args)) => serve::run(args, cli.talk),
+        Some(Command::Completions { shell }) => shell::completions(shell).map_err(cannot_write_output),
+        Some(Command::Man) => shell::manual_page().map_err(cannot_write_output),
+        None => {
+            // Nothing was asked for, so nothing goes to stdout.
+            anstream::eprint!("{}", Cli::command().render_help().ansi());
+            Ok(Exit::Usage)
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `completions` and `man`: what a shell can be taught about this program, from the same definitions that parse it.
+
+use std::io::{self, Write};
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use crate::args::Cli;
+use crate::error::Exit;
+
+/// Prints the completion script of this shell.
+pub(crate) fn completions(shell: Shell) -> io::Result<Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "raincheck", &mut script);
+    print(&script)
+}
+
+/// Prints the manual page: the program, and then each command.
+pub(crate) fn manual_page() -> io::Result<Exit> {
+    let mut command = Cli::command();
+    command.build();
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
+        let man = clap_mangen::Man::new(subcommand.clone());
+        writeln!(page, ".SH \"RAINCHECK {}\"", subcommand.get_name().to_uppercase())?;
+        man.render_synopsis_section(&mut page)?;
+        man.render_description_section(&mut page)?;
+        man.render_options_section(&mut page)?;
+    }
+    print(&page)
+}
+
+fn print(text: &[u8]) -> io::Result<Exit> {
+    io::stdout().lock().write_all(text)?;
+    Ok(Exit::AllDone)
+}

@@ -1,0 +1,239 @@
+//! What came of it all, told once at the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::event::{Event, Moment, Status};
+use super::figures;
+use super::jobs::{Jobs, Reader};
+use crate::error::Exit;
+use crate::interrupt::Signal;
+use crate::paint::Paint;
+
+/// Counts how jobs ended.
+#[derive(Default)]
+pub(crate) struct Summary {
+    styles: Vec<Tally>,
+    /// Then it counts as done.
+    expects_not_found: bool,
+}
+
+/// What came of one style.
+#[derive(Default)]
+struct Tally {
+    name: Arc<str>,
+    began: Duration,
+    ended: Duration,
+    jobs: [u64; Status::ALL.len()],
+    bytes: u64,
+}
+
+impl Summary {
+    pub(crate) fn new(expects_not_found: bool) -> Self {
+        Self { styles: Vec::new(), expects_not_found }
+    }
+
+    /// How many jobs ended in this way, in all styles together.
+    pub(crate) fn count(&self, status: Status) -> u64 {
+        self.styles.iter().map(|tally| tally.count(status)).sum()
+    }
+
+    /// How the program should exit.
+    pub(crate) fn exit(&self, interrupted: Option<Signal>) -> Exit {
+        match interrupted {
+            Some(signal) => Exit::Interrupted(signal),
+            None if self.not_done() > 0 => Exit::SomeFailed,
+            None => Exit::AllDone,
+        }
+    }
+
+    /// What came of each style that ran anything.
+    pub(crate) fn styles(&self) -> Vec<String> {
+        let named = self.styles.len() > 1;
+        self.styles.iter().filter(|tally| tally.all() > 0).map(|tally| tally.line(named)).collect()
+    }
+
+    /// If not all was done, how much was not and where to read why.
+    pub(crate) fn verdict(&self, paint: Paint, interrupted: bool, records: Option<&str>) -> Vec<String> {
+        let (not_done, all) = (self.not_done(), self.styles.iter().map(Tally::all).sum::<u64>());
+        let of_all = format!("{not_done} of {}", figures::count(all, "job"));
+        let mut lines = match (interrupted, not_done) {
+            (false, 0) => Vec::new(),
+            (true, 0) => vec![paint.warning("interrupted")],
+            (true, _) => vec![paint.warning(&format!("interrupted, with {of_all} not done"))],
+            (false, _) => vec![paint.warning(&format!("{of_all} {}", self.how(not_done)))],
+        };
+        if not_done > 0 {
+            lines.push(paint.hint(&match records {
+                Some(file) => format!("`{}` lists them with the reasons", figures::shown(file)),
+                None => "`--report failures.jsonl` lists them with the reasons".into(),
+            }));
+        }
+        lines
+    }
+
+    /// The same for programs.
+    pub(crate) fn json(&self, at: Duration, interrupted: bool) -> String {
+        let mut counts = serde_json::Map::new();
+        for status in Status::ALL {
+            counts.insert(status.key().into(), self.count(status).into());
+        }
+        let bytes: u64 = self.styles.iter().map(|tally| tally.bytes).sum();
+        let at = at.as_secs_f64();
+        serde_json::json!({ "event": "summary", "at": at, "jobs": counts, "bytes": bytes, "interrupted": interrupted })
+            .to_string()
+    }
+
+    fn not_done(&self) -> u64 {
+        let fine = |status| match status {
+            Status::Done => true,
+            Status::NotFound => self.expects_not_found,
+            Status::Failed | Status::TimedOut | Status::Cancelled => false,
+        };
+        Status::ALL.iter().filter(|status| !fine(**status)).map(|status| self.count(*status)).sum()
+    }
+
+    /// The one word for all that were not done, if one fits them all.
+    fn how(&self, not_done: u64) -> &'static str {
+        let all_are = |status| self.count(status) == not_done;
+        match not_done {
+            _ if all_are(Status::Failed) => "failed",
+            _ if all_are(Status::TimedOut) => "timed out",
+            1 if all_are(Status::NotFound) => "was not found",
+            _ if all_are(Status::NotFound) => "were not found",
+            1 => "was not done",
+            _ => "were not done",
+        }
+    }
+
+    fn tally(&mut self) -> &mut Tally {
+        if self.styles.is_empty() {
+            self.styles.push(Tally::default());
+        }
+        self.styles.last_mut().expect("one was just pushed if there was none")
+    }
+}
+
+impl Tally {
+    fn count(&self, status: Status) -> u64 {
+        self.jobs[status as usize]
+    }
+
+    fn all(&self) -> u64 {
+        self.jobs.iter().sum()
+    }
+
+    fn line(&self, named: bool) -> String {
+        let took = self.ended.saturating_sub(self.began);
+        let mut line = if named { format!("{}: ", self.name) } else { String::new() };
+        line += &match self.count(Status::Done) {
+            done if done == self.all() => format!("{} done in {}", figures::count(done, "job"), figures::seconds(took)),
+            _ => {
+                let counts = Status::ALL.iter().filter(|status| self.count(**status) > 0);
+                let counts: Vec<_> =
+                    counts.map(|status| format!("{} {}", self.count(*status), status.word())).collect();
+                format!("{} in {}: {}", figures::count(self.all(), "job"), figures::seconds(took), counts.join(", "))
+            }
+        };
+        if self.bytes > 0 {
+            let rate = (self.bytes as f64 / took.as_secs_f64().max(1e-6)) as u64;
+            line += &format!(", {} at {}/s", figures::bytes(self.bytes), figures::bytes(rate));
+        }
+        line
+    }
+}
+
+impl Reader for Summary {
+    fn read(&mut self, event: &Event, jobs: &Jobs) {
+        match event {
+            Event::Style { at, name } => {
+                self.styles.push(Tally { name: Arc::clone(name), began: *at, ended: *at, ..Tally::default() });
+            }
+            Event::Job { job, at, moment: Moment::Finished(outcome) } => {
+                let bytes = jobs.get(*job).map_or(outcome.bytes, |record| record.bytes);
+                let tally = self.tally();
+                tally.jobs[outcome.status as usize] += 1;
+                tally.bytes += bytes;
+                tally.ended = *at;
+            }
+            Event::Expected(_) | Event::Job { .. } => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::jobs::script::*;
+    use super::*;
+
+    fn after(events: &[Event]) -> Summary {
+        let mut summary = Summary::default();
+        replay(events, &mut summary);
+        summary
+    }
+
+    #[test]
+    fn all_done_is_one_line() {
+        let summary = after(&[style(0, "threads"), submitted(0, "a"), started(0, 0, 0), done(2000, 0, 5_000_000)]);
+
+        assert_eq!(summary.styles(), ["1 job done in 2.00 s, 5.0 MB at 2.5 MB/s"]);
+        assert!(summary.verdict(Paint::Plain, false, None).is_empty());
+        assert_eq!(summary.exit(None), Exit::AllDone);
+    }
+
+    #[test]
+    fn what_was_not_done_is_counted_and_the_way_out_named() {
+        let summary = after(&[
+            submitted(0, "a"),
+            submitted(1, "b"),
+            submitted(2, "c"),
+            ended(900, 0, Status::Failed, "reset"),
+            ended(950, 1, Status::Failed, "reset"),
+            done(1000, 2, 0),
+        ]);
+
+        assert_eq!(summary.styles(), ["3 jobs in 1.00 s: 1 done, 2 failed"]);
+        assert_eq!(
+            summary.verdict(Paint::Plain, false, None),
+            ["warning: 2 of 3 jobs failed", "hint: `--report failures.jsonl` lists them with the reasons",]
+        );
+        assert_eq!(summary.exit(None), Exit::SomeFailed);
+    }
+
+    #[test]
+    fn an_interrupt_says_what_is_left() {
+        let summary =
+            after(&[submitted(0, "a"), submitted(1, "b"), done(900, 1, 0), ended(1000, 0, Status::Cancelled, "")]);
+
+        assert_eq!(summary.styles(), ["2 jobs in 1.00 s: 1 done, 1 cancelled"]);
+        assert_eq!(
+            summary.verdict(Paint::Plain, true, Some("r.csv")),
+            ["warning: interrupted, with 1 of 2 jobs not done", "hint: `r.csv` lists them with the reasons",]
+        );
+        assert_eq!(summary.exit(Some(Signal::Terminate)), Exit::Interrupted(Signal::Terminate));
+    }
+
+    #[test]
+    fn each_of_several_styles_has_its_line_and_its_own_time() {
+        let summary = after(&[
+            style(0, "one by one"),
+            submitted(0, "a"),
+            done(3000, 0, 0),
+            style(3000, "threads"),
+            submitted(1, "a"),
+            ended(4000, 1, Status::NotFound, "404"),
+        ]);
+
+        assert_eq!(summary.styles(), ["one by one: 1 job done in 3.00 s", "threads: 1 job in 1.00 s: 1 not found"]);
+        assert_eq!(summary.verdict(Paint::Plain, false, None)[0], "warning: 1 of 2 jobs was not found");
+    }
+
+    #[test]
+    fn not_found_can_be_an_answer() {
+        let mut summary = Summary::new(true);
+        replay(&[submitted(0, "a"), ended(5, 0, Status::NotFound, "404")], &mut summary);
+
+        assert_eq!(summary.exit(None), Exit::AllDone);
+        assert!(summary.verdict(Paint::Plain, false, None).is_empty());
+    }
+}
