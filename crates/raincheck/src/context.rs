@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+#[cfg(raincheck_loom)]
+use crate::sync::{LocalCell as _, LocalRefCell as _};
 use crate::{
     cell::Inside,
     event::Lane,
@@ -241,6 +243,7 @@ pub(crate) fn become_worker(host: Arc<dyn Host>, lane: Lane, state: Option<State
 
 pub(crate) struct AsWorker(Option<Worker>);
 
+#[cfg(feature = "tokio")]
 impl AsWorker {
     /// Ends it, and hands out the worker's state for the next one.
     pub(crate) fn leave(mut self) -> Option<State> {

@@ -1,7 +1,7 @@
 //! The locks, atomics and threads that the core is built on: the standard library's, or loom's while loom explores
 //! every interleaving of them.
 
-#[cfg(not(loom))]
+#[cfg(not(raincheck_loom))]
 pub(crate) use std::{
     sync::{
         Condvar, Mutex, MutexGuard,
@@ -11,7 +11,7 @@ pub(crate) use std::{
     thread_local,
 };
 
-#[cfg(loom)]
+#[cfg(raincheck_loom)]
 pub(crate) use loom::{
     sync::{
         Condvar, Mutex, MutexGuard,
@@ -22,13 +22,13 @@ pub(crate) use loom::{
 };
 
 /// Time stands still under loom: a limit never runs out.
-#[cfg(loom)]
+#[cfg(raincheck_loom)]
 pub(crate) fn park_timeout(_limit: std::time::Duration) {
     park();
 }
 
 /// Starts a thread.
-#[cfg(not(loom))]
+#[cfg(not(raincheck_loom))]
 pub(crate) fn spawn(
     name: String,
     stack_size: Option<usize>,
@@ -43,7 +43,7 @@ pub(crate) fn spawn(
 }
 
 /// Starts a thread of the model.
-#[cfg(loom)]
+#[cfg(raincheck_loom)]
 pub(crate) fn spawn(
     _name: String,
     _stack_size: Option<usize>,
@@ -53,13 +53,13 @@ pub(crate) fn spawn(
 }
 
 /// Whether a thread has ended, so that nobody need wait for it.
-#[cfg(not(loom))]
+#[cfg(not(raincheck_loom))]
 pub(crate) fn is_finished(handle: &JoinHandle<()>) -> bool {
     handle.is_finished()
 }
 
 /// In a model every thread is waited for.
-#[cfg(loom)]
+#[cfg(raincheck_loom)]
 pub(crate) fn is_finished(_handle: &JoinHandle<()>) -> bool {
     false
 }
@@ -76,7 +76,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// more than that. Returns what it says in the end.
 ///
 /// With one processor nobody else can make it so meanwhile. With more, a thread that could is let run in between.
-#[cfg(not(loom))]
+#[cfg(not(raincheck_loom))]
 pub(crate) fn spin(mut ready: impl FnMut() -> bool) -> bool {
     use std::{hint, sync::LazyLock, thread};
 
@@ -103,7 +103,7 @@ pub(crate) fn spin(mut ready: impl FnMut() -> bool) -> bool {
 }
 
 /// Waits for a fraction of a microsecond, or until `ready` says yes.
-#[cfg(not(loom))]
+#[cfg(not(raincheck_loom))]
 pub(crate) fn linger(mut ready: impl FnMut() -> bool) {
     for _ in 0..16 {
         if ready() {
@@ -115,11 +115,57 @@ pub(crate) fn linger(mut ready: impl FnMut() -> bool) {
 }
 
 /// In a model nothing comes by itself.
-#[cfg(loom)]
+#[cfg(raincheck_loom)]
 pub(crate) fn linger(_ready: impl FnMut() -> bool) {}
 
 /// Under loom, waiting in a loop is a state space without end.
-#[cfg(loom)]
+#[cfg(raincheck_loom)]
 pub(crate) fn spin(mut ready: impl FnMut() -> bool) -> bool {
     ready()
+}
+
+/// What the standard library's thread-local cells can do, and loom's cannot.
+#[cfg(raincheck_loom)]
+pub(crate) trait LocalRefCell<T> {
+    fn with_borrow<R>(&'static self, look: impl FnOnce(&T) -> R) -> R;
+    fn with_borrow_mut<R>(&'static self, change: impl FnOnce(&mut T) -> R) -> R;
+    fn replace(&'static self, value: T) -> T;
+}
+
+#[cfg(raincheck_loom)]
+impl<T> LocalRefCell<T> for loom::thread::LocalKey<std::cell::RefCell<T>> {
+    fn with_borrow<R>(&'static self, look: impl FnOnce(&T) -> R) -> R {
+        self.with(|cell| look(&cell.borrow()))
+    }
+
+    fn with_borrow_mut<R>(&'static self, change: impl FnOnce(&mut T) -> R) -> R {
+        self.with(|cell| change(&mut cell.borrow_mut()))
+    }
+
+    fn replace(&'static self, value: T) -> T {
+        self.with(|cell| cell.replace(value))
+    }
+}
+
+/// The same for those that are copied.
+#[cfg(raincheck_loom)]
+pub(crate) trait LocalCell<T> {
+    fn get(&'static self) -> T;
+    fn set(&'static self, value: T);
+    fn take(&'static self) -> T;
+}
+
+#[cfg(raincheck_loom)]
+impl<T: Copy + Default> LocalCell<T> for loom::thread::LocalKey<std::cell::Cell<T>> {
+    fn get(&'static self) -> T {
+        self.with(|cell| cell.get())
+    }
+
+    fn set(&'static self, value: T) {
+        self.with(|cell| cell.set(value));
+    }
+
+    fn take(&'static self) -> T {
+        self.with(|cell| cell.take())
+    }
 }

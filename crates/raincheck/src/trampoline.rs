@@ -3,6 +3,8 @@
 
 use std::{cell::RefCell, collections::VecDeque};
 
+#[cfg(raincheck_loom)]
+use crate::sync::LocalRefCell as _;
 use crate::{panics, sync::thread_local};
 
 /// So many continuations may be inside one another before the next is put off.
