@@ -10,9 +10,5 @@ fn main() -> ExitCode {
 
 fn count(work: &mut dyn FnMut()) -> Allocated {
     let counted = allocation_counter::measure(work);
-    Allocated {
-        count: counted.count_total,
-        bytes: counted.bytes_total,
-        live: counted.bytes_current,
-    }
+    Allocated { count: counted.count_total, bytes: counted.bytes_total, live: counted.bytes_current }
 }

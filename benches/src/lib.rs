@@ -57,11 +57,7 @@ enum Served {
 pub fn run(counter: Option<Counter>) -> ExitCode {
     let args = Args::parse();
     let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let setting = Setting {
-        workers: args.workers.unwrap_or(cores),
-        quick: args.quick,
-        counter,
-    };
+    let setting = Setting { workers: args.workers.unwrap_or(cores), quick: args.quick, counter };
     let done = match &args.served {
         Some(Served::Serve { row, contestant }) => serve(row, contestant, setting),
         None => compare(&args, cores, setting),
@@ -77,9 +73,7 @@ pub fn run(counter: Option<Counter>) -> ExitCode {
 }
 
 fn serve(row: &str, contestant: &str, setting: Setting) -> io::Result<()> {
-    let rows = Topic::value_variants()
-        .iter()
-        .flat_map(|topic| topic.rows(setting));
+    let rows = Topic::value_variants().iter().flat_map(|topic| topic.rows(setting));
     let named = rows
         .filter(|candidate| candidate.key == row)
         .flat_map(|row| row.contestants)
@@ -91,25 +85,15 @@ fn serve(row: &str, contestant: &str, setting: Setting) -> io::Result<()> {
 }
 
 fn compare(args: &Args, cores: NonZeroUsize, setting: Setting) -> io::Result<()> {
-    let runs = if args.quick {
-        NonZeroUsize::MIN
-    } else {
-        args.runs
-    };
+    let runs = if args.quick { NonZeroUsize::MIN } else { args.runs };
     let topics = match args.topics.as_slice() {
         [] => Topic::value_variants(),
         topics => topics,
     };
 
-    let rows: Vec<Row> = topics
-        .iter()
-        .flat_map(|topic| topic.rows(setting))
-        .collect();
+    let rows: Vec<Row> = topics.iter().flat_map(|topic| topic.rows(setting)).collect();
     // Before anything is timed: one has to be built, and may fail to.
-    let programs: Vec<PathBuf> = rows
-        .iter()
-        .map(|row| program(row, setting))
-        .collect::<io::Result<_>>()?;
+    let programs: Vec<PathBuf> = rows.iter().map(|row| program(row, setting)).collect::<io::Result<_>>()?;
 
     print(&heading(cores, setting, runs))?;
     for (row, program) in rows.iter().zip(&programs) {
@@ -121,15 +105,8 @@ fn compare(args: &Args, cores: NonZeroUsize, setting: Setting) -> io::Result<()>
 }
 
 fn heading(cores: NonZeroUsize, setting: Setting, runs: NonZeroUsize) -> String {
-    let release = if cfg!(debug_assertions) {
-        ""
-    } else {
-        " --release"
-    };
-    let arguments: String = env::args()
-        .skip(1)
-        .map(|argument| format!(" {argument}"))
-        .collect();
+    let release = if cfg!(debug_assertions) { "" } else { " --release" };
+    let arguments: String = env::args().skip(1).map(|argument| format!(" {argument}")).collect();
     let separator = if arguments.is_empty() { "" } else { " --" };
     let caution = if cfg!(debug_assertions) || setting.quick {
         "\n\n**No figures to compare: a debug build or `--quick`.**"
@@ -153,31 +130,18 @@ fn program(row: &Row, setting: Setting) -> io::Result<PathBuf> {
 
     // `cargo run` has built this binary and not its sibling.
     let folder = this.parent().expect("a program lies in a folder");
-    let target = folder
-        .parent()
-        .expect("cargo puts each profile in a folder of its own");
+    let target = folder.parent().expect("cargo puts each profile in a folder of its own");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "raincheck-bench",
-            "--bin",
-            "heap",
-        ])
+        .args(["build", "--quiet", "--package", "raincheck-bench", "--bin", "heap"])
         .args((!cfg!(debug_assertions)).then_some("--release"))
         .arg("--target-dir")
         .arg(target)
         .status()?;
     if !built.success() {
-        return Err(io::Error::other(
-            "`heap`, which counts allocations, could not be built",
-        ));
+        return Err(io::Error::other("`heap`, which counts allocations, could not be built"));
     }
-    Ok(folder
-        .join("heap")
-        .with_extension(env::consts::EXE_EXTENSION))
+    Ok(folder.join("heap").with_extension(env::consts::EXE_EXTENSION))
 }
 
 fn print(text: &str) -> io::Result<()> {

@@ -115,19 +115,9 @@ impl Contestant {
 /// # Errors
 ///
 /// If a contestant's process cannot be started, or ends before its time, as it does when a sum is wrong.
-pub(crate) fn run(
-    row: &Row,
-    program: &Path,
-    setting: Setting,
-    runs: NonZeroUsize,
-) -> io::Result<Vec<Vec<Vec<f64>>>> {
-    let start =
-        |contestant: &Contestant| Process::start(program, row.key, contestant.name, setting);
-    let mut processes: Vec<Process> = row
-        .contestants
-        .iter()
-        .map(start)
-        .collect::<io::Result<_>>()?;
+pub(crate) fn run(row: &Row, program: &Path, setting: Setting, runs: NonZeroUsize) -> io::Result<Vec<Vec<Vec<f64>>>> {
+    let start = |contestant: &Contestant| Process::start(program, row.key, contestant.name, setting);
+    let mut processes: Vec<Process> = row.contestants.iter().map(start).collect::<io::Result<_>>()?;
 
     let mut figures = vec![Vec::new(); processes.len()];
     for _ in 0..=runs.get() {

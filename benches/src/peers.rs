@@ -21,10 +21,7 @@ pub(crate) trait Peer: Send + Sync + 'static {
     fn start(workers: NonZeroUsize) -> Self;
 
     /// Queues the work and returns at once.
-    fn submit<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Self::Claim<T>;
+    fn submit<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Self::Claim<T>;
 
     /// Blocks until the work is done, and returns its value.
     fn claim<T: Send + 'static>(&self, claim: Self::Claim<T>) -> T;
@@ -78,10 +75,7 @@ impl Peer for CrossbeamWorkers {
         Self(sender)
     }
 
-    fn submit<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Self::Claim<T> {
+    fn submit<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Self::Claim<T> {
         let (work, claim) = answering(work);
         self.0.send(Box::new(work)).expect(ALIVE);
         claim
@@ -103,10 +97,7 @@ impl Peer for RayonSpawn {
         Self(rayon_pool(workers))
     }
 
-    fn submit<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Self::Claim<T> {
+    fn submit<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Self::Claim<T> {
         let (work, claim) = answering(work);
         self.0.spawn(work);
         claim
@@ -128,10 +119,7 @@ impl Peer for Threadpool {
         Self(threadpool::ThreadPool::new(workers.get()))
     }
 
-    fn submit<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Self::Claim<T> {
+    fn submit<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Self::Claim<T> {
         let (work, claim) = answering(work);
         self.0.execute(work);
         claim
@@ -150,17 +138,11 @@ impl Peer for RustyPool {
     type Claim<T: Send + 'static> = rusty_pool::JoinHandle<T>;
 
     fn start(workers: NonZeroUsize) -> Self {
-        let pool = rusty_pool::Builder::new()
-            .core_size(workers.get())
-            .max_size(workers.get())
-            .build();
+        let pool = rusty_pool::Builder::new().core_size(workers.get()).max_size(workers.get()).build();
         Self(pool)
     }
 
-    fn submit<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Self::Claim<T> {
+    fn submit<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Self::Claim<T> {
         self.0.evaluate(work)
     }
 
@@ -189,16 +171,10 @@ impl Peer for AsyncExecutor {
             running
         };
         let running = (0..workers.get()).map(run_a_worker).collect();
-        Self {
-            executor,
-            _running: running,
-        }
+        Self { executor, _running: running }
     }
 
-    fn submit<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Self::Claim<T> {
+    fn submit<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Self::Claim<T> {
         self.executor.spawn(async move { work() })
     }
 
@@ -225,19 +201,12 @@ impl Peer for FuturesPool {
     type Claim<T: Send + 'static> = futures::future::RemoteHandle<T>;
 
     fn start(workers: NonZeroUsize) -> Self {
-        let pool = futures::executor::ThreadPool::builder()
-            .pool_size(workers.get())
-            .create();
+        let pool = futures::executor::ThreadPool::builder().pool_size(workers.get()).create();
         Self(pool.expect(ALIVE))
     }
 
-    fn submit<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Self::Claim<T> {
-        self.0
-            .spawn_with_handle(async move { work() })
-            .expect(ALIVE)
+    fn submit<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Self::Claim<T> {
+        self.0.spawn_with_handle(async move { work() }).expect(ALIVE)
     }
 
     fn claim<T: Send + 'static>(&self, claim: Self::Claim<T>) -> T {
@@ -263,16 +232,11 @@ impl Peer for TokioSpawn {
     type Claim<T: Send + 'static> = tokio::task::JoinHandle<T>;
 
     fn start(workers: NonZeroUsize) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(workers.get())
-            .build();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers.get()).build();
         Self(runtime.expect(ALIVE))
     }
 
-    fn submit<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Self::Claim<T> {
+    fn submit<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Self::Claim<T> {
         self.0.spawn(async move { work() })
     }
 
@@ -293,17 +257,12 @@ impl Peer for TokioSpawnBlocking {
     type Claim<T: Send + 'static> = tokio::task::JoinHandle<T>;
 
     fn start(workers: NonZeroUsize) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .max_blocking_threads(workers.get())
-            .build();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).max_blocking_threads(workers.get()).build();
         Self(runtime.expect(ALIVE))
     }
 
-    fn submit<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Self::Claim<T> {
+    fn submit<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Self::Claim<T> {
         self.0.spawn_blocking(work)
     }
 
@@ -320,10 +279,7 @@ const ALIVE: &str = "a pool lives as long as its row, and nothing in a row panic
 
 /// A rayon pool of its own, so that no row shares threads with another.
 pub(crate) fn rayon_pool(workers: NonZeroUsize) -> rayon::ThreadPool {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(workers.get())
-        .build()
-        .expect(ALIVE)
+    rayon::ThreadPoolBuilder::new().num_threads(workers.get()).build().expect(ALIVE)
 }
 
 /// The work with its value sent to the claim: what a pool that only runs closures needs.

@@ -8,9 +8,7 @@ use raincheck::{Executor, TaskFuture, ThreadPool};
 
 use crate::measure::{Contestant, Round, Setting};
 use crate::peers::Peer;
-use crate::rows::{
-    FIB, FIB_CUTOFF, Light, Mapping, fib, fib_round, map_round, microsecond, scope_round,
-};
+use crate::rows::{FIB, FIB_CUTOFF, Light, Mapping, fib, fib_round, map_round, microsecond, scope_round};
 
 /// `raincheck::ThreadPool`.
 pub(crate) struct Raincheck(ThreadPool);
@@ -23,10 +21,7 @@ impl Peer for Raincheck {
         Self(ThreadPool::new(workers.get()))
     }
 
-    fn submit<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> TaskFuture<T> {
+    fn submit<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> TaskFuture<T> {
         self.0.submit(work)
     }
 
@@ -42,10 +37,7 @@ pub(crate) fn map<M: Mapping>() -> Contestant {
         let items = M::items(setting);
         map_round::<M>(setting, move || {
             let mut outputs = Vec::with_capacity(items as usize);
-            outputs.extend(
-                pool.map(M::apply, 0..items)
-                    .map(|outcome| outcome.expect(RETURNS)),
-            );
+            outputs.extend(pool.map(M::apply, 0..items).map(|outcome| outcome.expect(RETURNS)));
             outputs
         })
     })
@@ -54,12 +46,8 @@ pub(crate) fn map<M: Mapping>() -> Contestant {
 /// The same, the outputs summed instead of kept: memory that grows with the input is ours alone.
 pub(crate) fn map_to_sum() -> Vec<Contestant> {
     vec![
-        Contestant::ours("a tenth of the items", |setting| {
-            map_peak(setting, Light::items(setting) / 10)
-        }),
-        Contestant::ours("all items", |setting| {
-            map_peak(setting, Light::items(setting))
-        }),
+        Contestant::ours("a tenth of the items", |setting| map_peak(setting, Light::items(setting) / 10)),
+        Contestant::ours("all items", |setting| map_peak(setting, Light::items(setting))),
     ]
 }
 
@@ -68,9 +56,7 @@ fn map_peak(setting: Setting, items: u64) -> Round {
     let expected = (0..items).map(Light::apply).fold(0, u64::wrapping_add);
     let before = peak_mebibytes();
     Box::new(move || {
-        let outputs = pool
-            .map(Light::apply, 0..items)
-            .map(|outcome| outcome.expect(RETURNS));
+        let outputs = pool.map(Light::apply, 0..items).map(|outcome| outcome.expect(RETURNS));
         assert_eq!(outputs.fold(0, u64::wrapping_add), expected);
 
         vec![peak_mebibytes() - before]
@@ -80,13 +66,7 @@ fn map_peak(setting: Setting, items: u64) -> Round {
 /// The most memory this process has ever had resident, or not a number where the system does not tell.
 fn peak_mebibytes() -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| {
-        line.strip_prefix("VmHWM:")?
-            .strip_suffix("kB")?
-            .trim()
-            .parse()
-            .ok()
-    });
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB")?.trim().parse().ok());
     peak.map_or(f64::NAN, |kibibytes: f64| kibibytes / 1024.0)
 }
 
@@ -96,9 +76,7 @@ pub(crate) fn fib_by_scopes() -> Contestant {
         let pool = Arc::new(ThreadPool::new(setting.workers.get()));
         fib_round(move || {
             let inner = Arc::clone(&pool);
-            pool.submit(move || fib_in(&inner, FIB))
-                .result()
-                .expect(RETURNS)
+            pool.submit(move || fib_in(&inner, FIB)).result().expect(RETURNS)
         })
     })
 }

@@ -39,11 +39,7 @@ impl Topic {
         match self {
             Self::Submit => vec![submit_row::<1>(setting), submit_row::<4>(setting)],
             Self::Pingpong => vec![ping_pong_row(setting)],
-            Self::Map => vec![
-                map_row::<Light>(setting),
-                map_row::<Heavy>(setting),
-                map_peak_row(setting),
-            ],
+            Self::Map => vec![map_row::<Light>(setting), map_row::<Heavy>(setting), map_peak_row(setting)],
             Self::Memory => vec![memory_row(setting)],
             Self::Idle => vec![idle_row(setting)],
             Self::Nested => vec![fib_row(), scope_row(), start_row()],
@@ -52,39 +48,18 @@ impl Topic {
 }
 
 /// A row of a kind most rows are of: ranked by its first column, one contestant at a time.
-fn row(
-    key: &'static str,
-    title: String,
-    columns: Vec<Column>,
-    contestants: Vec<Contestant>,
-) -> Row {
-    Row {
-        key,
-        title,
-        columns,
-        ranked_by: Some(0),
-        at_once: false,
-        counted: false,
-        contestants,
-    }
+fn row(key: &'static str, title: String, columns: Vec<Column>, contestants: Vec<Contestant>) -> Row {
+    Row { key, title, columns, ranked_by: Some(0), at_once: false, counted: false, contestants }
 }
 
 fn cold(head: &'static str, figure: usize) -> Column {
     let rounds = Rounds::Cold;
-    Column {
-        head,
-        figure,
-        rounds,
-    }
+    Column { head, figure, rounds }
 }
 
 fn warm(head: &'static str, figure: usize) -> Column {
     let rounds = Rounds::Warm;
-    Column {
-        head,
-        figure,
-        rounds,
-    }
+    Column { head, figure, rounds }
 }
 
 fn submit_row<const SUBMITTERS: u64>(setting: Setting) -> Row {
@@ -212,9 +187,7 @@ fn map_row<M: Mapping>(setting: Setting) -> Row {
     let mut contestants = vec![
         raincheck_peer::map::<M>(),
         Contestant::baseline("one thread", |setting| {
-            map_round::<M>(setting, move || {
-                (0..M::items(setting)).map(M::apply).collect()
-            })
+            map_round::<M>(setting, move || (0..M::items(setting)).map(M::apply).collect())
         }),
         Contestant::peer("rayon par_iter collect", |setting| {
             let pool = rayon_pool(setting.workers);
@@ -238,10 +211,7 @@ fn map_row<M: Mapping>(setting: Setting) -> Row {
 }
 
 /// Times a map, and checks that it is the right one and in order.
-pub(crate) fn map_round<M: Mapping>(
-    setting: Setting,
-    mut map: impl FnMut() -> Vec<u64> + 'static,
-) -> Round {
+pub(crate) fn map_round<M: Mapping>(setting: Setting, mut map: impl FnMut() -> Vec<u64> + 'static) -> Round {
     Box::new(move || {
         let begun = Instant::now();
         let outputs = map();
@@ -262,10 +232,7 @@ fn map_in_chunks<P: Peer, M: Mapping>(pool: &P, setting: Setting) -> Vec<u64> {
         let chunk = first..items.min(first + CHUNK);
         pool.submit(move || chunk.map(M::apply).collect::<Vec<_>>())
     };
-    let claims: Vec<_> = (0..items)
-        .step_by(CHUNK as usize)
-        .map(submit_chunk)
-        .collect();
+    let claims: Vec<_> = (0..items).step_by(CHUNK as usize).map(submit_chunk).collect();
 
     let mut outputs = Vec::with_capacity(items as usize);
     for claim in claims {
@@ -279,36 +246,16 @@ fn map_peak_row(setting: Setting) -> Row {
         "how far the peak of resident memory grows while raincheck maps {} items to a sum",
         Light::items(setting)
     );
-    Row {
-        ranked_by: None,
-        ..row(
-            "map-peak",
-            title,
-            vec![warm("MiB", 0)],
-            raincheck_peer::map_to_sum(),
-        )
-    }
+    Row { ranked_by: None, ..row("map-peak", title, vec![warm("MiB", 0)], raincheck_peer::map_to_sum()) }
 }
 
 fn memory_row(setting: Setting) -> Row {
-    let columns = vec![
-        warm("live B/task", 0),
-        warm("allocations/task", 1),
-        warm("B asked for/task", 2),
-    ];
+    let columns = vec![warm("live B/task", 0), warm("allocations/task", 1), warm("B asked for/task", 2)];
     let title = format!(
         "{} tasks that wait behind a closed gate: live bytes with queue and handle, and a task's own allocations",
         memory_tasks(setting)
     );
-    Row {
-        counted: true,
-        ..row(
-            "memory",
-            title,
-            columns,
-            every_peer!(|P, setting| memory::<P>(setting)),
-        )
-    }
+    Row { counted: true, ..row("memory", title, columns, every_peer!(|P, setting| memory::<P>(setting))) }
 }
 
 fn memory_tasks(setting: Setting) -> u64 {
@@ -338,21 +285,14 @@ fn memory<P: Peer>(setting: Setting) -> Round {
         each.sort_unstable();
         let (allocations, bytes) = each[each.len() / 2];
         let handle = size_of::<P::Claim<u64>>() as f64;
-        vec![
-            live as f64 / tasks as f64 + handle,
-            allocations as f64,
-            bytes as f64,
-        ]
+        vec![live as f64 / tasks as f64 + handle, allocations as f64, bytes as f64]
     })
 }
 
 /// Keeps every worker busy until the caller too waits at the gate. Each keeper's value is zero.
 fn close_gate<P: Peer>(pool: &P, workers: NonZeroUsize) -> (Arc<Barrier>, Vec<P::Claim<u64>>) {
     let everyone = workers.get() + 1;
-    let (closed, open) = (
-        Arc::new(Barrier::new(everyone)),
-        Arc::new(Barrier::new(everyone)),
-    );
+    let (closed, open) = (Arc::new(Barrier::new(everyone)), Arc::new(Barrier::new(everyone)));
     let keeper = |_| {
         let (closed, open) = (Arc::clone(&closed), Arc::clone(&open));
         pool.submit(move || {
@@ -373,16 +313,7 @@ fn idle_row(setting: Setting) -> Row {
         asleep(setting).as_millis(),
     );
     let columns = vec![warm("first, CPU µs", 0), warm("then, CPU µs/s", 1)];
-    Row {
-        ranked_by: None,
-        at_once: true,
-        ..row(
-            "idle",
-            title,
-            columns,
-            every_peer!(|P, setting| idle::<P>(setting)),
-        )
-    }
+    Row { ranked_by: None, at_once: true, ..row("idle", title, columns, every_peer!(|P, setting| idle::<P>(setting))) }
 }
 
 const FALLING_ASLEEP: Duration = Duration::from_millis(10);
@@ -481,8 +412,7 @@ fn scope_row() -> Row {
                 let share = tasks.len().div_ceil(setting.workers.get());
                 thread::scope(|scope| {
                     for share in tasks.chunks_mut(share) {
-                        scope
-                            .spawn(|| share.iter_mut().for_each(|task| *task = microsecond(*task)));
+                        scope.spawn(|| share.iter_mut().for_each(|task| *task = microsecond(*task)));
                     }
                 });
             })
@@ -557,9 +487,7 @@ const STEPS_OF_150_NS: u32 = 120;
 
 /// Work that can neither be vectorised nor left out: each step needs the one before.
 fn arithmetic(number: u64, steps: u32) -> u64 {
-    (0..steps).fold(black_box(number), |number, _| {
-        (number ^ (number >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9)
-    })
+    (0..steps).fold(black_box(number), |number, _| (number ^ (number >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9))
 }
 
 const NO_PANIC: &str = "a submitter panics only if a pool loses its work";

@@ -32,19 +32,10 @@ impl<'a> Table<'a> {
         if ratios > 0 {
             write!(f, " ÷ raincheck | ÷ best peer |")?;
         }
-        writeln!(
-            f,
-            "\n| --- |{}",
-            " ---: |".repeat(self.row.columns.len() + ratios)
-        )
+        writeln!(f, "\n| --- |{}", " ---: |".repeat(self.row.columns.len() + ratios))
     }
 
-    fn line(
-        &self,
-        f: &mut Formatter<'_>,
-        contestant: &Contestant,
-        cells: &[Spread],
-    ) -> fmt::Result {
+    fn line(&self, f: &mut Formatter<'_>, contestant: &Contestant, cells: &[Spread]) -> fmt::Result {
         match contestant.role {
             Role::Ours => write!(f, "| **{}** |", contestant.name)?,
             Role::Peer => write!(f, "| {} |", contestant.name)?,
@@ -88,10 +79,7 @@ impl<'a> Table<'a> {
             });
             cell.collect()
         };
-        self.row
-            .contestants
-            .iter()
-            .zip(self.figures.iter().map(cells))
+        self.row.contestants.iter().zip(self.figures.iter().map(cells))
     }
 }
 
@@ -112,11 +100,7 @@ impl Spread {
             0 => (values[middle - 1] + values[middle]) / 2.0,
             _ => values[middle],
         };
-        Self {
-            median,
-            min: values[0],
-            max: values[values.len() - 1],
-        }
+        Self { median, min: values[0], max: values[values.len() - 1] }
     }
 }
 
@@ -173,16 +157,8 @@ mod tests {
             key: "hop",
             title: "hop".into(),
             columns: vec![
-                Column {
-                    head: "cold ns",
-                    figure: 0,
-                    rounds: Rounds::Cold,
-                },
-                Column {
-                    head: "ns",
-                    figure: 0,
-                    rounds: Rounds::Warm,
-                },
+                Column { head: "cold ns", figure: 0, rounds: Rounds::Cold },
+                Column { head: "ns", figure: 0, rounds: Rounds::Warm },
             ],
             ranked_by: Some(1),
             at_once: false,
@@ -194,16 +170,9 @@ mod tests {
             ],
         };
         let rounds = |of: &[f64]| of.iter().map(|&figure| vec![figure]).collect::<Vec<_>>();
-        let figures = [
-            rounds(&[9.0, 5.0, 4.0, 6.0]),
-            rounds(&[400.0, 2.5, 2.5, 2.5]),
-            rounds(&[1.0, 1.0, 1.0, 1.0]),
-        ];
+        let figures = [rounds(&[9.0, 5.0, 4.0, 6.0]), rounds(&[400.0, 2.5, 2.5, 2.5]), rounds(&[1.0, 1.0, 1.0, 1.0])];
 
-        let table = Table {
-            row: &row,
-            figures: &figures,
-        };
+        let table = Table { row: &row, figures: &figures };
 
         assert_eq!(
             table.to_string(),

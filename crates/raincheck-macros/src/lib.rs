@@ -23,8 +23,9 @@ pub fn task(options: TokenStream, function: TokenStream) -> TokenStream {
 }
 
 fn expand(options: Tokens, function: TokenStream) -> Result<Tokens> {
-    let function: ItemFn = syn::parse(function)
-        .map_err(|error| Error::new(error.span(), "`#[raincheck::task]` goes on a function: `fn name(…) -> T { … }`"))?;
+    let function: ItemFn = syn::parse(function).map_err(|error| {
+        Error::new(error.span(), "`#[raincheck::task]` goes on a function: `fn name(…) -> T { … }`")
+    })?;
     let name = name_option(options)?;
     check(&function)?;
     let parameters = function.sig.inputs.iter().map(Parameter::read).collect::<Result<Vec<_>>>()?;
@@ -39,7 +40,9 @@ fn name_option(options: Tokens) -> Result<Option<String>> {
     let mut name = None;
     for option in options {
         match &option.value {
-            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) if option.path.is_ident("name") && !text.value().is_empty() => {
+            Expr::Lit(ExprLit { lit: Lit::Str(text), .. })
+                if option.path.is_ident("name") && !text.value().is_empty() =>
+            {
                 name = Some(text.value());
             }
             _ => {
@@ -110,13 +113,9 @@ impl Parameter {
                 Err(Error::new_spanned(reference, message))
             }
             Type::Reference(reference) => Ok(Self::of_reference(name, &reference.elem)),
-            ty => Ok(Self {
-                kept: Some(ty.clone()),
-                taken: quote!(#ty),
-                keep: quote!(#name),
-                give: quote!(#name),
-                name,
-            }),
+            ty => {
+                Ok(Self { kept: Some(ty.clone()), taken: quote!(#ty), keep: quote!(#name), give: quote!(#name), name })
+            }
         }
     }
 

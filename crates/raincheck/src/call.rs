@@ -188,7 +188,6 @@ pub struct TaskOf<F>(PhantomData<fn() -> F>);
 
 impl<F: TaskFunction> TaskOf<F> {
     #[doc(hidden)]
-    #[expect(clippy::new_without_default, reason = "made by the function that the attribute adds")]
     pub fn new() -> Self {
         Self(PhantomData)
     }
@@ -332,7 +331,6 @@ pub struct Context(());
 
 impl Context {
     #[doc(hidden)]
-    #[expect(clippy::new_without_default, reason = "only a worker makes one")]
     pub fn new() -> Self {
         Self(())
     }

@@ -6,13 +6,7 @@
 //!
 //! The work and its outcome live in the same place, one after the other, in the one allocation that a task costs.
 
-use std::{
-    mem,
-    pin::Pin,
-    sync::Arc,
-    task::Waker,
-    time::Duration,
-};
+use std::{mem, pin::Pin, sync::Arc, task::Waker, time::Duration};
 
 use crate::{
     context::{self, Home},
@@ -522,7 +516,9 @@ impl<T> Watchers<T> {
     fn add(&mut self, watcher: Watcher<T>) -> Option<Watcher<T>> {
         let list = self.0.get_or_insert_default();
         let replaced = match &watcher {
-            Watcher::Waker(end, _) => list.iter_mut().find(|old| matches!(old, Watcher::Waker(other, _) if other == end)),
+            Watcher::Waker(end, _) => {
+                list.iter_mut().find(|old| matches!(old, Watcher::Waker(other, _) if other == end))
+            }
             _ => None,
         };
         match replaced {

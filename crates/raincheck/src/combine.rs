@@ -36,9 +36,7 @@ pub fn all<T: Send + 'static>(futures: impl IntoIterator<Item = TaskFuture<T>>) 
 }
 
 /// Returns a future of all the outcomes, in the order of the `futures`, errors included. Of no futures, it is done.
-pub fn all_settled<T: Send + 'static>(
-    futures: impl IntoIterator<Item = TaskFuture<T>>,
-) -> TaskFuture<Vec<Outcome<T>>> {
+pub fn all_settled<T: Send + 'static>(futures: impl IntoIterator<Item = TaskFuture<T>>) -> TaskFuture<Vec<Outcome<T>>> {
     gather(futures, Ok, |places, place, outcome| places.fill(place, outcome).map(Ok))
 }
 

@@ -8,19 +8,13 @@ use std::{
 
 #[cfg(raincheck_loom)]
 use crate::sync::{LocalCell as _, LocalRefCell as _};
-use crate::{
-    cell::Inside,
-    event::Lane,
-    panics::Stop,
-    sync::thread_local,
-    trampoline,
-};
+use crate::{cell::Inside, event::Lane, panics::Stop, sync::thread_local, trampoline};
 
 thread_local! {
-    static WORKER: RefCell<Option<Worker>> = RefCell::new(None);
-    static TASK: RefCell<Option<Arc<dyn Inside>>> = RefCell::new(None);
-    static DEPTH: Cell<usize> = Cell::new(0);
-    static AWAITS: Cell<bool> = Cell::new(false);
+    static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
+    static TASK: RefCell<Option<Arc<dyn Inside>>> = const { RefCell::new(None) };
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+    static AWAITS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Which executor a task was submitted to.

@@ -206,10 +206,7 @@ impl<T: Send + 'static> TaskFuture<T> {
     /// assert_eq!(answer.result()?, 42);
     /// # Ok::<(), raincheck::TaskError>(())
     /// ```
-    pub fn and_then<U: Send + 'static>(
-        self,
-        next: impl FnOnce(T) -> TaskFuture<U> + Send + 'static,
-    ) -> TaskFuture<U> {
+    pub fn and_then<U: Send + 'static>(self, next: impl FnOnce(T) -> TaskFuture<U> + Send + 'static) -> TaskFuture<U> {
         self.map(next).flatten()
     }
 
@@ -308,10 +305,7 @@ impl<T: Send + 'static> TaskFuture<T> {
     }
 
     /// Makes the future whose promise `next` keeps, once it has this one's outcome.
-    fn chain<U: Send + 'static>(
-        self,
-        next: impl FnOnce(Outcome<T>, Promise<U>) + Send + 'static,
-    ) -> TaskFuture<U> {
+    fn chain<U: Send + 'static>(self, next: impl FnOnce(Outcome<T>, Promise<U>) + Send + 'static) -> TaskFuture<U> {
         let (promise, future) = promise();
         let stop = self.canceller();
         promise.on_cancel(move || stop());

@@ -1,4 +1,52 @@
-//! Submit work now, redeem the result later.
+//! Submit work now, claim the result later: on this thread, on a pool of threads, or on an async runtime.
+//!
+//! An [`Executor`] takes work and hands out a [`TaskFuture`], which is a rain check: a value that is not there yet, to
+//! be claimed when it is wanted. It is the model of Python's `concurrent.futures`, which has it from Java.
+//!
+//! ```
+//! use raincheck::{Executor, ThreadPool};
+//!
+//! let pool = ThreadPool::new(4); // or `Inline::new()`, or `Tokio::new(4)`: just change that
+//!
+//! let answer = pool.submit(|| 6 * 7); // does not block
+//! assert_eq!(answer.result()?, 42); // blocks; or `answer.await`
+//! # Ok::<(), raincheck::TaskError>(())
+//! ```
+//!
+//! # What there is
+//!
+//! | to … | there is |
+//! |---|---|
+//! | run work | [`Inline`], [`ThreadPool`], `Tokio`; [`submit`] and [`for_each`] without any set-up |
+//! | claim it | [`TaskFuture::result`], [`result_timeout`](TaskFuture::result_timeout), `.await`, [`on_done`](TaskFuture::on_done) |
+//! | call it off | [`TaskFuture::cancel`]; in the task, [`cancelled()`] and [`checkpoint`] |
+//! | go on with it | [`map`](TaskFuture::map), [`then`](TaskFuture::then), [`and_then`](TaskFuture::and_then), [`timeout`](TaskFuture::timeout), … |
+//! | wait for many | [`wait`], [`as_completed`], [`CompletionQueue`], [`all`], [`any`], [`race`] |
+//! | work on many inputs | [`Executor::map`], lazily and in bounded memory |
+//! | borrow | [`Executor::scope`], [`Executor::for_each`] |
+//! | agree on more | [`Executor::with`] and [`Options`]: priority, time limit, observer, label |
+//! | do it later, or again | [`Executor::submit_after`], [`submit_at_fixed_rate`](Executor::submit_at_fixed_rate), [`submit_retrying`](Executor::submit_retrying) |
+//! | name it and send it | `#[task]`, [`Call`](crate::Call) |
+//! | write an executor, or bridge to something that calls back | [`Executor`], [`promise`] |
+//!
+//! # What is promised
+//!
+//! 1. Every future gets exactly one outcome, whatever happens to the worker or the executor; nobody waits for ever.
+//! 2. Cancelled is done: it wakes every waiter, comes out of [`wait`] and [`as_completed`], and its closure is dropped at once.
+//! 3. [`is_running`](TaskFuture::is_running) is true only between a worker's really starting the task and its outcome.
+//! 4. [`cancel`](TaskFuture::cancel) says how far it got; see [`Cancel`].
+//! 5. A time limit is the task's own, counted from its start.
+//! 6. A panic inside a task costs that task and no other, and is an error that says what and where.
+//! 7. [`map`](Executor::map) pulls its input lazily, keeps a bounded number under way, goes on after an error, and cancels the rest
+//!    when it is dropped.
+//! 8. Arguments and results are dropped as soon as they are no longer needed.
+//! 9. Waiting inside a task deadlocks no executor, not even of one worker, and runs no unrelated task on the waiter's stack.
+//! 10. Shutting down can wait, wait for so long, cancel what is queued, or hand it out.
+//!
+//! # Features
+//!
+//! - `task`, on by default: the attribute `#[task]`, and with it serde. Without it the crate has no dependency.
+//! - `tokio`: the executor `Tokio`.
 
 #[cfg(feature = "task")]
 mod call;
@@ -31,6 +79,8 @@ mod tokio;
 mod trampoline;
 mod wait;
 
+#[cfg(feature = "tokio")]
+pub use self::tokio::{Tokio, TokioBuilder};
 #[cfg(feature = "task")]
 pub use call::{Call, Context, Input, Portable, TaskFunction, TaskOf};
 pub use cell::Cancel;
@@ -45,17 +95,42 @@ pub use map::{Function, Map, MapAsCompleted};
 pub use options::Options;
 pub use program::{default_pool, for_each, map, scope, submit};
 pub use promise::{Promise, Running, promise};
-pub use schedule::Retry;
-pub use scope::{Scope, ScopedFuture};
-pub use shared::Shared;
-pub use task::{Task, Work, kind};
-pub use setup::Full;
-pub use thread::{ThreadPool, ThreadPoolBuilder};
-#[cfg(feature = "tokio")]
-pub use self::tokio::{Tokio, TokioBuilder};
-pub use wait::{AsCompleted, Awaited, CompletionQueue, Until, Waited, as_completed, wait, wait_timeout};
+/// Makes a function a task: it stays a plain function, and its calls become values.
+///
+/// Beside the function, the attribute adds a type of the same name, with `name::call(…)`, which returns the [`Call`] with
+/// these arguments, for [`Executor::submit`]; `name::task()`, for [`Executor::map`]; and `name::submit(…)`, which submits
+/// the call to the program's own pool. A call runs on any executor, and can be written down and read back by serde.
+///
+/// The function may be `async`. It cannot be generic, a method, or unsafe. Its arguments must be [`Portable`]; `&str`,
+/// `&[T]`, `&Path` and other references are kept owned, and a `&Context` is given by the worker. What it returns
+/// must be `Send` and owned.
+///
+/// `#[raincheck::task(name = "…")]` gives it a name of its own; otherwise it is called by its path.
+///
+/// # Examples
+///
+/// ```
+/// use raincheck::{Executor, ThreadPool};
+///
+/// #[raincheck::task(name = "words.letters")]
+/// fn letters(word: &str) -> usize {
+///     word.chars().filter(|c| c.is_alphabetic()).count()
+/// }
+///
+/// let pool = ThreadPool::new(2);
+/// assert_eq!(letters("rain check"), 9);
+/// assert_eq!(pool.submit(letters::call("rain check")).result()?, 9);
+/// # Ok::<(), raincheck::TaskError>(())
+/// ```
 #[cfg(feature = "task")]
 pub use raincheck_macros::task;
+pub use schedule::Retry;
+pub use scope::{Scope, ScopedFuture};
+pub use setup::Full;
+pub use shared::Shared;
+pub use task::{Task, Work, kind};
+pub use thread::{ThreadPool, ThreadPoolBuilder};
+pub use wait::{AsCompleted, Awaited, CompletionQueue, Until, Waited, as_completed, wait, wait_timeout};
 
 /// What the code needs that `#[task]` adds.
 #[cfg(feature = "task")]
@@ -63,3 +138,8 @@ pub use raincheck_macros::task;
 pub mod __private {
     pub use crate::call::Begun;
 }
+
+/// The README's Rust, as tests.
+#[cfg(all(doctest, feature = "task"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

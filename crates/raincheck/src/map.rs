@@ -210,7 +210,7 @@ where
     Out: Send + 'static,
 {
     feed: Feed<'e, I, Out>,
-    under_way: CompletionQueue<(Vec<I::Item>, TaskFuture<Applied<Out>>)>,
+    under_way: CompletionQueue<(Vec<I::Item>, GroupFuture<Out>)>,
     inputs: vec::IntoIter<I::Item>,
     ready: Ready<Out>,
     /// What was not done in time.
@@ -221,7 +221,7 @@ where
 struct Feed<'e, I: Iterator, Out> {
     /// `None` once it has ended.
     inputs: Option<I>,
-    submit: Box<dyn Fn(Vec<I::Item>) -> TaskFuture<Applied<Out>> + 'e>,
+    submit: Submit<'e, I::Item, Out>,
     /// Says that nobody wants what is still to come.
     unwanted: Arc<AtomicBool>,
     group: Group,
@@ -232,6 +232,11 @@ struct Feed<'e, I: Iterator, Out> {
     pulled: usize,
     limit: Option<(Duration, Instant)>,
 }
+
+/// Hands some inputs over.
+type Submit<'e, In, Out> = Box<dyn Fn(Vec<In>) -> GroupFuture<Out> + 'e>;
+
+type GroupFuture<Out> = TaskFuture<Applied<Out>>;
 
 /// How many inputs go together.
 pub(crate) enum Group {
@@ -260,7 +265,8 @@ impl<'e, I: Iterator, Out: Send + 'static> Map<'e, I, Out> {
         let unwanted = Arc::new(AtomicBool::new(false));
         let make = function.into_maker(Arc::clone(&unwanted));
         // An observer and a time limit mean each input.
-        let is_each = executor.options().is_some_and(|options| options.observer.is_some() || options.time_limit.is_some());
+        let is_each =
+            executor.options().is_some_and(|options| options.observer.is_some() || options.time_limit.is_some());
         let group = if F::GROUPS && !is_each { Group::Adapting(1) } else { Group::Fixed(1) };
         let feed = Feed {
             inputs: Some(inputs),
@@ -384,9 +390,7 @@ where
             }
             let next = match self.feed.limit {
                 None => self.under_way.next(),
-                Some((_, deadline)) => {
-                    self.under_way.next_timeout(deadline.saturating_duration_since(Instant::now()))
-                }
+                Some((_, deadline)) => self.under_way.next_timeout(deadline.saturating_duration_since(Instant::now())),
             };
             match next {
                 Some((inputs, group)) => {
@@ -396,7 +400,8 @@ where
                 None if self.under_way.is_empty() => return None,
                 None => {
                     self.feed.end();
-                    self.late = mem::take(&mut self.under_way).into_rest().into_iter().map(|(inputs, _group)| inputs).collect();
+                    self.late =
+                        mem::take(&mut self.under_way).into_rest().into_iter().map(|(inputs, _group)| inputs).collect();
                 }
             }
         }
@@ -515,8 +520,8 @@ impl<Out> Iterator for Ready<Out> {
         if !self.errors.is_empty() {
             let place = self.place;
             self.place += 1;
-            if let Some((_, error)) = self.errors.pop_front_if(|(failed, _)| *failed == place) {
-                return Some(Err(error));
+            if self.errors.front().is_some_and(|(failed, _)| *failed == place) {
+                return self.errors.pop_front().map(|(_, error)| Err(error));
             }
         }
         self.values.next().map(Ok)

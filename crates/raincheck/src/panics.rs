@@ -41,7 +41,7 @@ pub(crate) fn note_places() {
 
 /// Does the work of a task; a panic becomes its outcome.
 pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Outcome<T> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| describe(payload))
+    catch_unwind(AssertUnwindSafe(work)).map_err(describe)
 }
 
 #[cold]
@@ -72,10 +72,10 @@ pub(crate) fn contain(work: impl FnOnce()) {
 
 /// Drops a value of the user's, whose `drop` may panic.
 pub(crate) fn discard<T>(value: T) {
-    if mem::needs_drop::<T>() {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-            // A payload that panics in its turn when dropped is not given the occasion.
-            mem::forget(payload);
-        }
+    if mem::needs_drop::<T>()
+        && let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value)))
+    {
+        // A payload that panics in its turn when dropped is not given the occasion.
+        mem::forget(payload);
     }
 }

@@ -83,7 +83,9 @@ enum At {
     /// On the way from one to the other.
     #[default]
     Between,
-    Waiting { _alarm: Alarm },
+    Waiting {
+        _alarm: Alarm,
+    },
     Submitted(Canceller),
 }
 

@@ -85,9 +85,8 @@ impl<'scope> Scope<'scope, '_> {
         });
         // SAFETY: only the lifetime changes. The box is dropped, called or not, before the job's `Done` is, and this
         // scope does not end before that: `scope` waits on the latch in every case, and cannot be left otherwise.
-        let work = unsafe {
-            mem::transmute::<Box<dyn FnOnce() + Send + 'scope>, Box<dyn FnOnce() + Send + 'static>>(work)
-        };
+        let work =
+            unsafe { mem::transmute::<Box<dyn FnOnce() + Send + 'scope>, Box<dyn FnOnce() + Send + 'static>>(work) };
         let done = (self.submit)(Job { work, done: Done::open(&self.latch) });
         if self.is_at_home {
             lock(&self.own).push(Arc::clone(done.cell()));

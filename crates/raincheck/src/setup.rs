@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use crate::{context::State, error::Outcome, event::{Lane, Observer}, options::Options, panics};
+use crate::{
+    context::State,
+    error::Outcome,
+    event::{Lane, Observer},
+    options::Options,
+    panics,
+};
 
 /// How an executor with workers is to be.
 pub(crate) struct Setup {

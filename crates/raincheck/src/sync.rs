@@ -80,7 +80,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) fn spin(mut ready: impl FnMut() -> bool) -> bool {
     use std::{hint, sync::LazyLock, thread};
 
-    static CAN_SPIN: LazyLock<bool> = LazyLock::new(|| thread::available_parallelism().is_ok_and(|cores| cores.get() > 1));
+    static CAN_SPIN: LazyLock<bool> =
+        LazyLock::new(|| thread::available_parallelism().is_ok_and(|cores| cores.get() > 1));
 
     if ready() {
         return true;

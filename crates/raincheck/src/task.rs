@@ -84,9 +84,10 @@ impl fmt::Debug for Task {
 /// Closures and futures go to an executor that is [`InProcess`]; calls go to any. `Kind` tells the three apart and is
 /// always inferred.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no work for the executor `{E}`",
-    label = "neither a closure, nor a future, nor a call of a task",
-    note = "submit a closure that is `FnOnce() -> T + Send + 'static`, an `async` block, or `name::call(…)` of a `fn name` marked `#[raincheck::task]`"
+    message = "`{Self}` cannot be submitted to `{E}`",
+    label = "not what this executor can carry",
+    note = "an executor that runs its tasks in this process takes closures that are `FnOnce() -> T + Send + 'static`, and `async` blocks",
+    note = "any executor takes the call of a task: mark a function `#[raincheck::task]`, and submit `name::call(…)`"
 )]
 pub trait Work<E: ?Sized, Kind>: Sized {
     /// What the caller's future brings.

@@ -35,8 +35,8 @@ use crate::{
     queue::{Lanes, Queue},
     setup::{Full, Setup, setup_methods},
     sync::{
-        AtomicBool, AtomicUsize, Condvar, JoinHandle, Mutex, MutexGuard, NOT_POISONED, Ordering, is_finished, linger, lock, spawn,
-        spin,
+        AtomicBool, AtomicUsize, Condvar, JoinHandle, Mutex, MutexGuard, NOT_POISONED, Ordering, is_finished, linger,
+        lock, spawn, spin,
     },
     task::Task,
     timer,

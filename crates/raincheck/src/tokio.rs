@@ -187,7 +187,15 @@ impl Core {
         lot.active += 1;
         drop(lot);
         match self.this.upgrade() {
-            Some(core) => OnLane { core, lane: Lane::new(lane), is_prepared: false, state: None, task: Some(task), is_given_back: false }.launch(),
+            Some(core) => OnLane {
+                core,
+                lane: Lane::new(lane),
+                is_prepared: false,
+                state: None,
+                task: Some(task),
+                is_given_back: false,
+            }
+            .launch(),
             None => task.refuse(TaskError::ShutDown),
         }
     }

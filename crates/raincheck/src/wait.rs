@@ -415,10 +415,7 @@ struct Items<I> {
 impl<I: Awaited> CompletionQueue<I> {
     /// A queue of no futures.
     pub fn new() -> Self {
-        Self {
-            items: Mutex::new(Items { held: Vec::new(), vacant: Vec::new() }),
-            signal: Arc::new(Signal::default()),
-        }
+        Self { items: Mutex::new(Items { held: Vec::new(), vacant: Vec::new() }), signal: Arc::new(Signal::default()) }
     }
 
     /// Adds one. Never blocks.
@@ -439,7 +436,6 @@ impl<I: Awaited> CompletionQueue<I> {
     }
 
     /// The next one that is done. Blocks until there is one; `None` if the queue holds no future at all.
-    #[expect(clippy::should_implement_trait, reason = "`None` is not the end: more can be pushed")]
     pub fn next(&self) -> Option<I> {
         self.next_until(None)
     }

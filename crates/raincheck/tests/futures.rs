@@ -14,8 +14,8 @@ use std::{
 };
 
 use raincheck::{
-    Cancel, CompletionQueue, Outcome, Promise, TaskError, TaskFuture, Until, all, all_settled, any, as_completed, promise,
-    race, wait, wait_timeout,
+    Cancel, CompletionQueue, Outcome, Promise, TaskError, TaskFuture, Until, all, all_settled, any, as_completed,
+    promise, race, wait, wait_timeout,
 };
 
 const TOO_LONG: Duration = Duration::from_secs(30);
@@ -46,13 +46,16 @@ fn each_state_answers_its_questions() {
         (state, seen, future.cancel())
     });
 
-    assert_eq!(answers, [
-        ("pending", (false, false, false, false), Cancel::Prevented),
-        ("running", (false, true, false, false), Cancel::Requested),
-        ("cancelled", (true, false, true, true), Cancel::Prevented),
-        ("failed", (true, false, false, true), Cancel::TooLate),
-        ("finished", (true, false, false, false), Cancel::TooLate),
-    ]);
+    assert_eq!(
+        answers,
+        [
+            ("pending", (false, false, false, false), Cancel::Prevented),
+            ("running", (false, true, false, false), Cancel::Requested),
+            ("cancelled", (true, false, true, true), Cancel::Prevented),
+            ("failed", (true, false, false, true), Cancel::TooLate),
+            ("finished", (true, false, false, false), Cancel::TooLate),
+        ]
+    );
 }
 
 /// F15
@@ -73,7 +76,10 @@ fn who_waits_is_woken_by_the_outcome_and_by_cancelling() {
 
     let waiters = [
         thread::spawn(move || one.result()),
-        thread::spawn({ let two = stop_two.clone(); move || two.result() }),
+        thread::spawn({
+            let two = stop_two.clone();
+            move || two.result()
+        }),
     ];
     promise_of_one.finish(Ok(1));
     stop_two.cancel();
@@ -367,7 +373,9 @@ fn race_gives_the_first_outcome_and_cancels_the_rest() {
 
 #[test]
 fn cancelling_the_whole_cancels_every_part() {
-    for combine in [|futures| all(futures).map(drop), |futures| any(futures).map(drop), |futures| race(futures).map(drop)] {
+    for combine in
+        [|futures| all(futures).map(drop), |futures| any(futures).map(drop), |futures| race(futures).map(drop)]
+    {
         let (promises, futures) = promises::<3>();
         let combine: fn([TaskFuture<i32>; 3]) -> TaskFuture<()> = combine;
 
@@ -380,15 +388,24 @@ fn cancelling_the_whole_cancels_every_part() {
 /// W2, W3, W4, W6, W7 as changed: what is cancelled is done.
 #[test]
 fn wait_sorts_into_what_is_done_and_what_is_not() {
-    let named = || in_each_state().map(|(state, future, held)| { std::mem::forget(held); (state, future) });
-    let names = |items: Vec<(&'static str, TaskFuture<i32>)>| items.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    let named = || {
+        in_each_state().map(|(state, future, held)| {
+            std::mem::forget(held);
+            (state, future)
+        })
+    };
+    let names =
+        |items: Vec<(&'static str, TaskFuture<i32>)>| items.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
 
     let first = wait(named(), Until::FirstCompleted);
     let failed = wait(named(), Until::FirstFailed);
     let timed = wait_timeout(named(), Until::AllCompleted, SHORT);
 
     for waited in [first, failed, timed] {
-        assert_eq!((names(waited.done), names(waited.not_done)), (vec!["cancelled", "failed", "finished"], vec!["pending", "running"]));
+        assert_eq!(
+            (names(waited.done), names(waited.not_done)),
+            (vec!["cancelled", "failed", "finished"], vec!["pending", "running"])
+        );
     }
     assert!(wait(Vec::<TaskFuture<i32>>::new(), Until::AllCompleted).done.is_empty());
 }
@@ -527,7 +544,14 @@ fn one_outcome_has_many_readers() {
     });
     assert!(shared.try_get().is_none());
 
-    let readers: Vec<_> = (0..8).map(|_| thread::spawn({ let shared = shared.clone(); move || shared.get().unwrap().len() })).collect();
+    let readers: Vec<_> = (0..8)
+        .map(|_| {
+            thread::spawn({
+                let shared = shared.clone();
+                move || shared.get().unwrap().len()
+            })
+        })
+        .collect();
     promise.finish(Ok("page".to_owned()));
 
     assert!(readers.into_iter().all(|reader| reader.join().unwrap() == 4));

@@ -3,11 +3,12 @@
 use std::{
     collections::BTreeMap,
     io::{self, Write as _},
-    process, thread,
+    process,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    thread,
     time::Duration,
 };
 
@@ -111,7 +112,9 @@ fn every_future_of_a_million_has_its_one_outcome() {
             })
             .collect();
         // In the middle of it.
-        while told.load(Ordering::Relaxed) < TASKS * 3 / 4 && submitters.iter().any(|submitter| !submitter.is_finished()) {
+        while told.load(Ordering::Relaxed) < TASKS * 3 / 4
+            && submitters.iter().any(|submitter| !submitter.is_finished())
+        {
             thread::yield_now();
         }
         pool.shutdown();

@@ -45,9 +45,8 @@ fn a_task_waits_for_a_task_that_waits_for_a_task<E: InProcess + 'static>(executo
     let outer = executor.handle();
     let inner = executor.handle();
 
-    let task = executor.submit(move || {
-        outer.submit(move || inner.submit(|| 1).result().unwrap() + 1).result().unwrap() + 1
-    });
+    let task =
+        executor.submit(move || outer.submit(move || inner.submit(|| 1).result().unwrap() + 1).result().unwrap() + 1);
 
     assert_eq!(claim(task), Ok(3));
 }
@@ -199,7 +198,13 @@ fn a_task_waits_for_a_promise_that_another_keeps<E: InProcess + 'static>(executo
     let (promise, future) = promise();
     let gate = Gate::default();
 
-    let waiter = executor.submit({ let gate = gate.clone(); move || { gate.pass(); future.result().unwrap() } });
+    let waiter = executor.submit({
+        let gate = gate.clone();
+        move || {
+            gate.pass();
+            future.result().unwrap()
+        }
+    });
     gate.wait_for(1);
     let keeper = executor.submit(move || promise.finish(Ok(1)));
     gate.open();
@@ -239,7 +244,14 @@ fn no_strangers_task_runs_on_the_stack_of_one_that_waits<E: InProcess + 'static>
     });
     gate.wait_for(1);
     let strangers: Vec<_> = (0..20)
-        .map(|_| executor.submit(|| (0..100).any(|_| { thread::yield_now(); IS_WAITING.get() })))
+        .map(|_| {
+            executor.submit(|| {
+                (0..100).any(|_| {
+                    thread::yield_now();
+                    IS_WAITING.get()
+                })
+            })
+        })
         .collect();
     gate.open();
 

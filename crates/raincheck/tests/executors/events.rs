@@ -119,7 +119,10 @@ fn who_does_not_observe_sees_nothing<E: InProcess>(executor: impl Fn(usize) -> E
 fn what_is_cancelled_never_starts<E: InProcess>(executor: impl Fn(usize) -> E) {
     let (executor, notes) = (executor(1), Notes::default());
     let gate = Gate::default();
-    let first = executor.submit({ let gate = gate.clone(); move || gate.pass() });
+    let first = executor.submit({
+        let gate = gate.clone();
+        move || gate.pass()
+    });
     gate.wait_for(1);
 
     executor.with(notes.observing()).submit(|| ()).cancel();

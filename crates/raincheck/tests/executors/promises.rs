@@ -78,7 +78,7 @@ fn a_future_gives_its_value<E: InProcess>(executor: impl Fn(usize) -> E) {
 }
 
 fn what_a_closure_captures_goes_with_it<E: InProcess>(executor: impl Fn(usize) -> E) {
-    let words = vec!["moved".to_owned()];
+    let words = ["moved".to_owned()];
 
     assert_eq!(claim(executor(1).submit(move || words.concat())), Ok("moved".to_owned()));
 }
@@ -148,7 +148,13 @@ fn a_value_that_panics_when_dropped_hurts_nobody<E: InProcess>(executor: impl Fn
     let executor = executor(1);
 
     let gate = Gate::default();
-    drop(executor.submit({ let gate = gate.clone(); move || { gate.pass(); Trap } }));
+    drop(executor.submit({
+        let gate = gate.clone();
+        move || {
+            gate.pass();
+            Trap
+        }
+    }));
     gate.open();
     let trap = Trap;
     let caught = executor.submit(move || {
@@ -223,7 +229,10 @@ fn a_handle_submits_too<E: InProcess + 'static>(executor: impl Fn(usize) -> E) {
 fn cancelling_what_waits_is_done_at_once<E: InProcess>(executor: impl Fn(usize) -> E) {
     let executor = executor(1);
     let gate = Gate::default();
-    let first = executor.submit({ let gate = gate.clone(); move || gate.pass() });
+    let first = executor.submit({
+        let gate = gate.clone();
+        move || gate.pass()
+    });
     let second = executor.submit(|| ());
     gate.wait_for(1);
 
@@ -242,7 +251,10 @@ fn cancelling_what_waits_is_done_at_once<E: InProcess>(executor: impl Fn(usize) 
 fn what_is_cancelled_comes_out_of_wait_and_as_completed<E: InProcess>(executor: impl Fn(usize) -> E) {
     let executor = executor(1);
     let gate = Gate::default();
-    let first = executor.submit({ let gate = gate.clone(); move || gate.pass() });
+    let first = executor.submit({
+        let gate = gate.clone();
+        move || gate.pass()
+    });
     gate.wait_for(1);
     let (second, third) = (executor.submit(|| ()), executor.submit(|| ()));
     second.cancel();
@@ -260,7 +272,10 @@ fn what_is_cancelled_comes_out_of_wait_and_as_completed<E: InProcess>(executor: 
 fn cancelling_drops_the_closure_at_once<E: InProcess>(executor: impl Fn(usize) -> E) {
     let executor = executor(1);
     let gate = Gate::default();
-    let _first = executor.submit({ let gate = gate.clone(); move || gate.pass() });
+    let _first = executor.submit({
+        let gate = gate.clone();
+        move || gate.pass()
+    });
     gate.wait_for(1);
     let (counted, alive) = Counted::new();
     let second = executor.submit(move || drop(counted));
@@ -275,7 +290,14 @@ fn cancelling_drops_the_closure_at_once<E: InProcess>(executor: impl Fn(usize) -
 fn is_running_is_true_only_between_start_and_outcome<E: InProcess>(executor: impl Fn(usize) -> E) {
     let executor = executor(1);
     let gate = Gate::default();
-    let tasks: Vec<_> = (0..3).map(|_| executor.submit({ let gate = gate.clone(); move || gate.pass() })).collect();
+    let tasks: Vec<_> = (0..3)
+        .map(|_| {
+            executor.submit({
+                let gate = gate.clone();
+                move || gate.pass()
+            })
+        })
+        .collect();
     gate.wait_for(1);
 
     let running: Vec<_> = tasks.iter().map(|task| task.is_running()).collect();
@@ -289,7 +311,13 @@ fn is_running_is_true_only_between_start_and_outcome<E: InProcess>(executor: imp
 fn what_has_started_cannot_be_prevented<E: InProcess>(executor: impl Fn(usize) -> E) {
     let executor = executor(1);
     let gate = Gate::default();
-    let task = executor.submit({ let gate = gate.clone(); move || { gate.pass(); 1 } });
+    let task = executor.submit({
+        let gate = gate.clone();
+        move || {
+            gate.pass();
+            1
+        }
+    });
     gate.wait_for(1);
 
     assert_eq!(task.cancel(), Cancel::Requested);
@@ -359,7 +387,13 @@ fn a_running_future_is_told_and_its_outcome_is_cancelled<E: InProcess>(executor:
 fn waiting_for_so_long_gives_the_future_back<E: InProcess>(executor: impl Fn(usize) -> E) {
     let executor = executor(1);
     let gate = Gate::default();
-    let task = executor.submit({ let gate = gate.clone(); move || { gate.pass(); 1 } });
+    let task = executor.submit({
+        let gate = gate.clone();
+        move || {
+            gate.pass();
+            1
+        }
+    });
 
     let task = task.try_result().unwrap_err();
     let task = task.result_timeout(std::time::Duration::from_millis(5)).unwrap_err();
@@ -381,7 +415,10 @@ fn dropping_a_future_lets_its_task_run_on<E: InProcess>(executor: impl Fn(usize)
 fn dropping_a_cancel_on_drop_future_cancels<E: InProcess>(executor: impl Fn(usize) -> E) {
     let executor = executor(1);
     let gate = Gate::default();
-    let _first = executor.submit({ let gate = gate.clone(); move || gate.pass() });
+    let _first = executor.submit({
+        let gate = gate.clone();
+        move || gate.pass()
+    });
     gate.wait_for(1);
     let (counted, alive) = Counted::new();
 
@@ -394,10 +431,16 @@ fn dropping_a_cancel_on_drop_future_cancels<E: InProcess>(executor: impl Fn(usiz
 fn the_losers_of_any_are_cancelled<E: InProcess>(executor: impl Fn(usize) -> E) {
     let executor = executor(1);
     let gate = Gate::default();
-    let _first = executor.submit({ let gate = gate.clone(); move || gate.pass() });
+    let _first = executor.submit({
+        let gate = gate.clone();
+        move || gate.pass()
+    });
     gate.wait_for(1);
     let (counted, alive) = Counted::new();
-    let loser = executor.submit(move || { drop(counted); 1 });
+    let loser = executor.submit(move || {
+        drop(counted);
+        1
+    });
     let (winner, won) = promise();
     let any = raincheck::any([loser, won]);
 
@@ -411,7 +454,14 @@ fn the_losers_of_any_are_cancelled<E: InProcess>(executor: impl Fn(usize) -> E) 
 fn tasks_run_side_by_side<E: InProcess>(executor: impl Fn(usize) -> E) {
     let executor = executor(3);
     let gate = Gate::default();
-    let tasks: Vec<_> = (0..3).map(|_| executor.submit({ let gate = gate.clone(); move || gate.pass() })).collect();
+    let tasks: Vec<_> = (0..3)
+        .map(|_| {
+            executor.submit({
+                let gate = gate.clone();
+                move || gate.pass()
+            })
+        })
+        .collect();
 
     gate.wait_for(3);
 

@@ -28,7 +28,7 @@ every_concurrent_executor_keeps! {
 
 fn tasks_borrow_and_values_may_borrow_too<E: InProcess>(executor: impl Fn(usize) -> E) {
     let executor = executor(2);
-    let words = vec!["one".to_owned(), "three".to_owned()];
+    let words = ["one".to_owned(), "three".to_owned()];
 
     let longest: &str = executor.scope(|s| {
         let halves = words.chunks(1).map(|half| s.submit(move || half.iter().max_by_key(|word| word.len()).unwrap()));

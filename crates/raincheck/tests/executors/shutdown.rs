@@ -2,7 +2,10 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, atomic::{AtomicUsize, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -115,12 +118,25 @@ fn a_handle_refuses_when_the_executor_is_gone<E: InProcess + 'static>(executor: 
 fn what_is_queued_can_be_cancelled<E: InProcess>(executor: impl Fn(usize) -> E) {
     let executor = executor(2);
     let gate = Gate::default();
-    let tasks: Vec<_> = (0..50).map(|_| executor.submit({ let gate = gate.clone(); move || gate.pass() })).collect();
+    let tasks: Vec<_> = (0..50)
+        .map(|_| {
+            executor.submit({
+                let gate = gate.clone();
+                move || gate.pass()
+            })
+        })
+        .collect();
     gate.wait_for(2);
 
     drop(executor.shutdown_now());
     gate.open();
-    let cancelled = tasks.into_iter().filter(|task| { task.wait(); task.is_cancelled() }).count();
+    let cancelled = tasks
+        .into_iter()
+        .filter(|task| {
+            task.wait();
+            task.is_cancelled()
+        })
+        .count();
 
     assert_eq!(cancelled, 48);
 }
@@ -128,7 +144,10 @@ fn what_is_queued_can_be_cancelled<E: InProcess>(executor: impl Fn(usize) -> E) 
 fn what_is_queued_can_be_run_elsewhere<E: InProcess>(executor: impl Fn(usize) -> E) {
     let executor = executor(1);
     let gate = Gate::default();
-    let first = executor.submit({ let gate = gate.clone(); move || gate.pass() });
+    let first = executor.submit({
+        let gate = gate.clone();
+        move || gate.pass()
+    });
     gate.wait_for(1);
     let rest: Vec<_> = (0..5).map(|n| executor.submit(move || n)).collect();
 
@@ -144,7 +163,10 @@ fn what_is_queued_can_be_run_elsewhere<E: InProcess>(executor: impl Fn(usize) ->
 fn it_can_wait_for_so_long<E: InProcess>(executor: impl Fn(usize) -> E) {
     let executor = executor(1);
     let gate = Gate::default();
-    let task = executor.submit({ let gate = gate.clone(); move || gate.pass() });
+    let task = executor.submit({
+        let gate = gate.clone();
+        move || gate.pass()
+    });
 
     assert!(!executor.shutdown_timeout(Duration::from_millis(20)));
     gate.open();
@@ -156,7 +178,14 @@ fn it_can_wait_for_so_long<E: InProcess>(executor: impl Fn(usize) -> E) {
 fn closing_does_not_wait<E: InProcess>(executor: impl Fn(usize) -> E) {
     let executor = executor(1);
     let gate = Gate::default();
-    let tasks: Vec<_> = (0..3).map(|_| executor.submit({ let gate = gate.clone(); move || gate.pass() })).collect();
+    let tasks: Vec<_> = (0..3)
+        .map(|_| {
+            executor.submit({
+                let gate = gate.clone();
+                move || gate.pass()
+            })
+        })
+        .collect();
 
     executor.close();
     gate.open();
@@ -170,7 +199,10 @@ fn an_unwinding_caller_does_not_wait_for_the_queue<E: InProcess>(executor: impl 
 
     let caught = catch_unwind(AssertUnwindSafe(|| {
         let executor = executor(1);
-        drop(executor.submit({ let gate = gate.clone(); move || gate.pass() }));
+        drop(executor.submit({
+            let gate = gate.clone();
+            move || gate.pass()
+        }));
         gate.wait_for(1);
         queued = Some(executor.submit(|| ()));
         panic!("in the middle of it");
@@ -185,7 +217,10 @@ fn an_unwinding_caller_does_not_wait_for_the_queue<E: InProcess>(executor: impl 
 fn a_submitter_that_waits_for_room_is_let_go<E: InProcess>(_executor: impl Fn(usize) -> E) {
     let pool = raincheck::ThreadPool::builder().workers(1).queue(1, raincheck::Full::Block).build();
     let gate = Gate::default();
-    drop(pool.submit({ let gate = gate.clone(); move || gate.pass() }));
+    drop(pool.submit({
+        let gate = gate.clone();
+        move || gate.pass()
+    }));
     gate.wait_for(1);
     drop(pool.submit(|| ()));
 

@@ -27,7 +27,14 @@ fn many_tasks_have_as_many_threads_as_there_are_workers() {
     let pool = ThreadPool::new(4);
     let gate = Gate::default();
 
-    let tasks: Vec<_> = (0..60).map(|_| pool.submit({ let gate = gate.clone(); move || gate.pass() })).collect();
+    let tasks: Vec<_> = (0..60)
+        .map(|_| {
+            pool.submit({
+                let gate = gate.clone();
+                move || gate.pass()
+            })
+        })
+        .collect();
     gate.wait_for(4);
 
     assert_eq!(threads(&pool), 4);
@@ -55,7 +62,14 @@ fn no_thread_is_started_before_there_is_work() {
 fn shutting_down_ends_the_threads() {
     let pool = ThreadPool::new(3);
     let gate = Gate::default();
-    let tasks: Vec<_> = (0..3).map(|_| pool.submit({ let gate = gate.clone(); move || gate.pass() })).collect();
+    let tasks: Vec<_> = (0..3)
+        .map(|_| {
+            pool.submit({
+                let gate = gate.clone();
+                move || gate.pass()
+            })
+        })
+        .collect();
     gate.wait_for(3);
     gate.open();
 

@@ -1,0 +1,7 @@
+//! There is one option.
+//~ the only option is `name`: `#[raincheck::task(name = "images.thumbnail")]`
+
+#[raincheck::task(retries = 3)]
+fn nothing() {}
+
+fn main() {}
