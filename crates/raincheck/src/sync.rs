@@ -103,21 +103,20 @@ pub(crate) fn spin(mut ready: impl FnMut() -> bool) -> bool {
     ready()
 }
 
-/// Waits for a fraction of a microsecond, or until `ready` says yes.
+/// Looks so many times, each some nanoseconds after the last, or until `ready` says yes.
 #[cfg(not(raincheck_loom))]
-pub(crate) fn linger(mut ready: impl FnMut() -> bool) {
-    for _ in 0..16 {
+pub(crate) fn linger(times: usize, mut ready: impl FnMut() -> bool) {
+    for _ in 0..times {
         if ready() {
             return;
         }
-        std::hint::spin_loop();
         std::hint::spin_loop();
     }
 }
 
 /// In a model nothing comes by itself.
 #[cfg(raincheck_loom)]
-pub(crate) fn linger(_ready: impl FnMut() -> bool) {}
+pub(crate) fn linger(_times: usize, _ready: impl FnMut() -> bool) {}
 
 /// Under loom, waiting in a loop is a state space without end.
 #[cfg(raincheck_loom)]

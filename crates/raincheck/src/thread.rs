@@ -197,6 +197,9 @@ enum Call {
 /// How long a thread sleeps that is one more than the pool's workers, before it ends.
 const SPARE_TIME: Duration = Duration::from_secs(5);
 
+/// How often one looks before a thread is woken: for about a microsecond, where waking costs several.
+const PATIENCE: usize = 64;
+
 /// No worker takes more tasks at a time.
 const LARGEST_BATCH: usize = 32;
 
@@ -249,6 +252,11 @@ impl Core {
     /// Sees to it that someone comes for the work that waits.
     #[cold]
     fn call(&self) {
+        // Whoever has just finished a task comes by itself, and sooner than one who must be woken.
+        linger(PATIENCE, || self.count.load(Ordering::Relaxed) == 0);
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
         let mut threads = lock(&self.threads);
         let call = threads.call(self.setup.workers);
         self.note(&threads);
@@ -367,7 +375,7 @@ impl Core {
     /// once for many of them and not in turn with whoever submits.
     fn let_gather(&self) {
         if (1..LARGEST_BATCH).contains(&self.count.load(Ordering::Relaxed)) {
-            linger(|| self.count.load(Ordering::Relaxed) >= LARGEST_BATCH);
+            linger(PATIENCE / 4, || self.count.load(Ordering::Relaxed) >= LARGEST_BATCH);
         }
     }
 
