@@ -18,8 +18,17 @@ pub(crate) use loom::{
         atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
     thread::{JoinHandle, Thread, current, park},
-    thread_local,
 };
+
+/// loom's own takes no `const { … }` where it is written, but does as an expression.
+#[cfg(raincheck_loom)]
+macro_rules! model_thread_local {
+    ($($(#[$attribute:meta])* static $name:ident: $type:ty = $init:expr;)+) => {
+        $(loom::thread_local! { $(#[$attribute])* static $name: $type = $init; })+
+    };
+}
+#[cfg(raincheck_loom)]
+pub(crate) use model_thread_local as thread_local;
 
 /// Time stands still under loom: a limit never runs out.
 #[cfg(raincheck_loom)]

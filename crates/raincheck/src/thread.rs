@@ -177,6 +177,8 @@ struct Threads {
     sleeping: usize,
     /// Those that have run out of work, and look a little longer before they sleep.
     looking: usize,
+    /// Those that take no more work and are about to end.
+    leaving: usize,
     /// Those that have a task; kept only for a bounded queue, which must know.
     busy: usize,
     /// How many of those who slept have been called and have not come.
@@ -213,7 +215,7 @@ impl Waiting {
 impl Threads {
     /// How many threads have a place: they have a task, or are about to look for one.
     fn awake(&self) -> isize {
-        (self.all - self.sleeping) as isize - self.blocked
+        (self.all - self.sleeping - self.leaving) as isize - self.blocked
     }
 
     /// Calls a thread to a place that is free, if nobody is on the way to it.
@@ -327,7 +329,7 @@ impl Core {
     fn work(self: Arc<Self>, lane: usize) {
         match self.setup.prepare_worker(Lane::new(lane)) {
             Ok(state) => {
-                let _worker = context::become_worker(Arc::clone(&self) as _, Lane::new(lane), state);
+                let worker = context::become_worker(Arc::clone(&self) as _, Lane::new(lane), state);
                 while let Some(task) = self.next(lane) {
                     task.run(Lane::new(lane));
                     if self.setup.bound.is_some() {
@@ -335,11 +337,17 @@ impl Core {
                         self.make_room();
                     }
                 }
+                // With it goes the worker's state, which is the user's.
+                panics::discard(worker);
             }
-            Err(error) => self.break_down(&error),
+            Err(error) => {
+                lock(&self.threads).leaving += 1;
+                self.break_down(&error);
+            }
         }
         let mut threads = lock(&self.threads);
         threads.all -= 1;
+        threads.leaving -= 1;
         threads.lanes.give(lane);
         self.note(&threads);
         let was_last = threads.all == 0;
@@ -445,6 +453,7 @@ impl Core {
         let is_needed = threads.awake() < self.setup.workers as isize && self.has_work();
         if is_needed || threads.ending {
             threads.sleeping -= 1;
+            threads.leaving += usize::from(!is_needed);
             self.note(&threads);
             return is_needed;
         }
@@ -464,6 +473,8 @@ impl Core {
             let rest = until.saturating_duration_since(Instant::now());
             if threads.ending || is_spare && rest.is_zero() {
                 threads.sleeping -= 1;
+                // Its place is free from now on, however long it takes to end.
+                threads.leaving += usize::from(!threads.ending);
                 self.note(&threads);
                 return threads.ending;
             }

@@ -100,3 +100,19 @@ fn the_programs_own_pool_needs_no_set_up() {
     let words = ["borrowed"];
     assert_eq!(raincheck::scope(|s| s.submit(|| words[0].len()).result()), Ok(8));
 }
+
+#[test]
+fn a_worker_state_that_panics_when_dropped_hangs_nobody() {
+    struct Trap;
+    impl Drop for Trap {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    let pool = ThreadPool::builder().workers(1).worker_state(|_lane| Trap).build();
+
+    assert_eq!(claim(pool.submit(|| 1)), Ok(1));
+
+    assert!(pool.shutdown_timeout(crate::gate::TOO_LONG));
+    assert_eq!(threads(&pool), 0);
+}
