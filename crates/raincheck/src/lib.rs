@@ -26,7 +26,7 @@
 //! | borrow | [`Executor::scope`], [`Executor::for_each`] |
 //! | agree on more | [`Executor::with`] and [`Options`]: priority, time limit, observer, label |
 //! | do it later, or again | [`Executor::submit_after`], [`submit_at_fixed_rate`](Executor::submit_at_fixed_rate), [`submit_retrying`](Executor::submit_retrying) |
-//! | name it and send it | `#[task]`, [`Call`](crate::Call) |
+//! | name it and send it | `#[task]`, [`Call`] |
 //! | write an executor, or bridge to something that calls back | [`Executor`], [`promise`] |
 //!
 //! # What is promised
