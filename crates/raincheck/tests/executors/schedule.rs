@@ -60,11 +60,13 @@ fn at_a_fixed_rate_it_runs_until_it_is_cancelled<E: InProcess>(executor: impl Fn
     let executor = executor(1);
     let (told, hears) = mpsc::channel();
 
+    let began = Instant::now();
     let series = executor.submit_at_fixed_rate(SHORT, move || told.send(Instant::now()).unwrap());
     let runs: Vec<Instant> = (0..5).map(|_| hears.recv_timeout(TOO_LONG).unwrap()).collect();
     series.cancel();
 
-    assert!(runs[4] - runs[0] >= 3 * SHORT);
+    // A run may be late, and the next one all the sooner after it; none is early.
+    assert!((0..).zip(&runs).all(|(n, run)| *run >= began + n * SHORT));
     assert_eq!(claim(series), Err(TaskError::Cancelled));
     // The closure goes with the series, once a run that was under way has ended.
     while hears.recv_timeout(TOO_LONG).is_ok() {}
