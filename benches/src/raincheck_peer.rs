@@ -30,17 +30,24 @@ impl Peer for Raincheck {
     }
 }
 
-/// `pool.map`, without a word about chunks.
-pub(crate) fn map<M: Mapping>() -> Contestant {
-    Contestant::ours("raincheck map", |setting| {
-        let pool = ThreadPool::new(setting.workers.get());
-        let items = M::items(setting);
-        map_round::<M>(setting, move || {
-            let mut outputs = Vec::with_capacity(items as usize);
-            outputs.extend(pool.map(M::apply, 0..items).map(|outcome| outcome.expect(RETURNS)));
-            outputs
-        })
-    })
+/// `pool.map`, without a word about chunks: all values at once, and one by one.
+pub(crate) fn map<M: Mapping>() -> Vec<Contestant> {
+    vec![
+        Contestant::ours("raincheck map, values", |setting| {
+            let pool = ThreadPool::new(setting.workers.get());
+            let items = M::items(setting);
+            map_round::<M>(setting, move || pool.map(M::apply, 0..items).values().expect(RETURNS))
+        }),
+        Contestant::ours("raincheck map, iterated", |setting| {
+            let pool = ThreadPool::new(setting.workers.get());
+            let items = M::items(setting);
+            map_round::<M>(setting, move || {
+                let mut outputs = Vec::with_capacity(items as usize);
+                outputs.extend(pool.map(M::apply, 0..items).map(|outcome| outcome.expect(RETURNS)));
+                outputs
+            })
+        }),
+    ]
 }
 
 /// The same, the outputs summed instead of kept: memory that grows with the input is ours alone.

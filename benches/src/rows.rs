@@ -184,8 +184,8 @@ impl Mapping for Heavy {
 const CHUNK: u64 = 10_000;
 
 fn map_row<M: Mapping>(setting: Setting) -> Row {
-    let mut contestants = vec![
-        raincheck_peer::map::<M>(),
+    let mut contestants = raincheck_peer::map::<M>();
+    contestants.extend([
         Contestant::baseline("one thread", |setting| {
             map_round::<M>(setting, move || (0..M::items(setting)).map(M::apply).collect())
         }),
@@ -195,7 +195,7 @@ fn map_row<M: Mapping>(setting: Setting) -> Row {
             let collect = move || (0..items).into_par_iter().map(M::apply).collect();
             map_round::<M>(setting, move || pool.install(collect))
         }),
-    ];
+    ]);
     // raincheck needs no chunks made by hand.
     let in_chunks = every_peer!(|P, setting| {
         let pool = P::start(setting.workers);

@@ -1,11 +1,11 @@
 //! The attribute of [raincheck](https://docs.rs/raincheck); use it as `#[raincheck::task]`, where it is documented.
 
 use proc_macro::TokenStream;
-use proc_macro2::TokenStream as Tokens;
+use proc_macro2::{Span, TokenStream as Tokens};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{
     Error, Expr, ExprLit, FnArg, GenericParam, Ident, ItemFn, Lit, MetaNameValue, Pat, Result, ReturnType, Type,
-    parse::Parser, punctuated::Punctuated, spanned::Spanned,
+    ext::IdentExt, parse::Parser, punctuated::Punctuated, spanned::Spanned,
 };
 
 /// Makes a function a task, which can be called on any executor. See `raincheck::task`.
@@ -28,7 +28,7 @@ fn expand(options: Tokens, function: TokenStream) -> Result<Tokens> {
     })?;
     let name = name_option(options)?;
     check(&function)?;
-    let parameters = function.sig.inputs.iter().map(Parameter::read).collect::<Result<Vec<_>>>()?;
+    let parameters = function.sig.inputs.iter().enumerate().map(Parameter::read).collect::<Result<Vec<_>>>()?;
     Ok(task_of(&function, name, &parameters))
 }
 
@@ -84,6 +84,8 @@ fn check(function: &ItemFn) -> Result<()> {
 /// One parameter of the function, and the argument that is kept for it.
 struct Parameter {
     name: Ident,
+    /// What it is called where the function is called: a name that hides nothing, the function's least of all.
+    argument: Ident,
     /// What is kept: the type itself, or what owns what it refers to. `None` for the context, which is not kept.
     kept: Option<Type>,
     /// What `call` takes.
@@ -94,17 +96,18 @@ struct Parameter {
 }
 
 impl Parameter {
-    fn read(argument: &FnArg) -> Result<Self> {
-        let FnArg::Typed(argument) = argument else {
+    fn read((place, parameter): (usize, &FnArg)) -> Result<Self> {
+        let FnArg::Typed(parameter) = parameter else {
             let message = "a task cannot be a method, since it is found by its name: make it a function of its own";
-            return Err(Error::new_spanned(argument, message));
+            return Err(Error::new_spanned(parameter, message));
         };
-        let Pat::Ident(pattern) = &*argument.pat else {
+        let Pat::Ident(pattern) = &*parameter.pat else {
             let message = "an argument of a task has a name: take the pattern apart in the body";
-            return Err(Error::new_spanned(&argument.pat, message));
+            return Err(Error::new_spanned(&parameter.pat, message));
         };
-        let name = format_ident!("{}", pattern.ident);
-        match &*argument.ty {
+        let name = pattern.ident.clone();
+        let argument = format_ident!("argument_{place}", span = Span::mixed_site());
+        match &*parameter.ty {
             Type::ImplTrait(ty) => {
                 Err(Error::new_spanned(ty, "an argument of a task has one type: name the type in place of `impl`"))
             }
@@ -112,15 +115,16 @@ impl Parameter {
                 let message = "a task cannot change its caller's value: take it owned, and return it";
                 Err(Error::new_spanned(reference, message))
             }
-            Type::Reference(reference) => Ok(Self::of_reference(name, &reference.elem)),
+            Type::Reference(reference) => Ok(Self::of_reference(name, argument, &reference.elem)),
             ty => {
-                Ok(Self { kept: Some(ty.clone()), taken: quote!(#ty), keep: quote!(#name), give: quote!(#name), name })
+                let (taken, keep, give) = (quote!(#ty), quote!(#name), quote!(#argument));
+                Ok(Self { kept: Some(ty.clone()), taken, keep, give, name, argument })
             }
         }
     }
 
     /// A parameter that is a reference: what it refers to is kept, owned.
-    fn of_reference(name: Ident, ty: &Type) -> Self {
+    fn of_reference(name: Ident, argument: Ident, ty: &Type) -> Self {
         let last = match ty {
             Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.to_string()),
             _ => None,
@@ -133,6 +137,7 @@ impl Parameter {
                     keep: Tokens::new(),
                     give: quote!(&::raincheck::Context::new()),
                     name,
+                    argument,
                 };
             }
             (_, Some("str")) => syn::parse_quote!(::std::string::String),
@@ -147,9 +152,10 @@ impl Parameter {
         Self {
             taken: if is_owned { quote!(#kept) } else { quote!(impl ::std::convert::Into<#kept>) },
             keep: if is_owned { quote!(#name) } else { quote!(::std::convert::Into::into(#name)) },
-            give: quote!(&#name),
+            give: quote!(&#argument),
             kept: Some(kept),
             name,
+            argument,
         }
     }
 }
@@ -165,21 +171,22 @@ fn task_of(function: &ItemFn, name: Option<String>, parameters: &[Parameter]) ->
     };
     let kept: Vec<&Parameter> = parameters.iter().filter(|parameter| parameter.kept.is_some()).collect();
     let names: Vec<&Ident> = kept.iter().map(|parameter| &parameter.name).collect();
+    let arguments: Vec<&Ident> = kept.iter().map(|parameter| &parameter.argument).collect();
     let types: Vec<&Type> = kept.iter().filter_map(|parameter| parameter.kept.as_ref()).collect();
     let taken = kept.iter().map(|parameter| &parameter.taken);
     let taken: Vec<Tokens> = names.iter().zip(taken).map(|(name, taken)| quote!(#name: #taken)).collect();
     let keep: Vec<&Tokens> = kept.iter().map(|parameter| &parameter.keep).collect();
     let give: Vec<&Tokens> = parameters.iter().map(|parameter| &parameter.give).collect();
-    let texts: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let texts: Vec<String> = names.iter().map(|name| name.unraw().to_string()).collect();
 
     let written = {
-        let arguments = names.iter().zip(&types).map(|(name, ty)| format!("{name}: {}", ty.to_token_stream()));
-        format!("fn({}) -> {output}", arguments.collect::<Vec<_>>().join(", "))
+        let parameters = names.iter().zip(&types).map(|(name, ty)| format!("{name}: {}", ty.to_token_stream()));
+        format!("fn({}) -> {output}", parameters.collect::<Vec<_>>().join(", "))
     };
     let name = match name {
         Some(name) => quote!(#name),
         None => {
-            let ident = ident.to_string();
+            let ident = ident.unraw().to_string();
             quote!(::std::concat!(::std::module_path!(), "::", #ident))
         }
     };
@@ -217,6 +224,7 @@ fn task_of(function: &ItemFn, name: Option<String>, parameters: &[Parameter]) ->
             }
         }
 
+        #[allow(deprecated)]
         impl ::raincheck::TaskFunction for #ident {
             type Args = (#(#types,)*);
             type Output = #output;
@@ -225,7 +233,7 @@ fn task_of(function: &ItemFn, name: Option<String>, parameters: &[Parameter]) ->
             const PARAMETERS: &'static [&'static str] = &[#(#texts),*];
             const ASYNC: bool = #is_async;
 
-            fn start((#(#names,)*): Self::Args) -> ::raincheck::__private::Begun<Self::Output> {
+            fn start((#(#arguments,)*): Self::Args) -> ::raincheck::__private::Begun<Self::Output> {
                 #start
             }
         }

@@ -4,12 +4,7 @@
 //! it returns. A [`Call`] is that type with the arguments. Executors in this process run it as it stands; for any
 //! other it can be written down and read back.
 
-use std::{
-    fmt,
-    marker::PhantomData,
-    pin::Pin,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::{fmt, marker::PhantomData, pin::Pin, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -22,7 +17,7 @@ use crate::{
     error::Outcome,
     event::Lane,
     executor::Executor,
-    map::{Applied, Apply, Function},
+    map::{Applied, Apply, Common, Function},
     panics::catch,
     task::{AsyncBody, Body, Work, kind},
 };
@@ -279,17 +274,16 @@ where
     type Body = CallGroup<F, In>;
     const GROUPS: bool = !F::ASYNC;
 
-    fn into_maker(self, unwanted: Arc<AtomicBool>) -> impl Fn(Vec<In>) -> CallGroup<F, In> + 'static {
-        move |inputs| CallGroup { inputs, unwanted: Arc::clone(&unwanted), of: PhantomData }
+    fn into_maker(self, common: Arc<Common<In, F::Output>>) -> impl Fn(Vec<In>) -> CallGroup<F, In> + 'static {
+        move |inputs| CallGroup { inputs, common: Arc::clone(&common) }
     }
 }
 
 /// Calls of one function, one after the other.
 #[doc(hidden)]
-pub struct CallGroup<F, In> {
+pub struct CallGroup<F: TaskFunction, In> {
     inputs: Vec<In>,
-    unwanted: Arc<AtomicBool>,
-    of: PhantomData<fn() -> F>,
+    common: Arc<Common<In, F::Output>>,
 }
 
 impl<F, In> Body for CallGroup<F, In>
@@ -308,7 +302,7 @@ where
             Begun::Value(value) => value,
             Begun::Future(_) => unreachable!("only an async function begins with a future"),
         };
-        Apply::new(Arc::new(call), self.inputs, self.unwanted).perform()
+        Apply::new(Arc::new(call), self.inputs, self.common).perform()
     }
 
     fn into_future(self) -> Pin<Box<dyn Future<Output = Applied<F::Output>> + Send>> {

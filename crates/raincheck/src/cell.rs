@@ -6,7 +6,7 @@
 //!
 //! The work and its outcome live in the same place, one after the other, in the one allocation that a task costs.
 
-use std::{mem, pin::Pin, sync::Arc, task::Waker, time::Duration};
+use std::{any::Any, mem, pin::Pin, sync::Arc, task::Waker, time::Duration};
 
 use crate::{
     context::{self, Home},
@@ -42,8 +42,9 @@ enum Stage<B, T> {
     Pending(B),
     /// A worker has taken it. Only `settle` leaves this stage, towards settling or done.
     Running,
-    /// It has its outcome, and one thread is showing it to the callbacks. That thread alone leaves this stage.
-    Settling,
+    /// It has its outcome, and one thread is showing it to the callbacks. That thread alone leaves this stage. If it was
+    /// done before, and a callback came late, this says why there is no value.
+    Settling(Option<Box<TaskError>>),
     /// It has its outcome, which the caller has yet to claim. Left for settling by a callback that comes late.
     Done(Outcome<T>),
     /// The caller has the outcome. Never left.
@@ -191,7 +192,7 @@ pub(crate) trait Runnable: Send + Sync {
 }
 
 /// A task as it sees itself while it runs, and as the clock sees it.
-pub(crate) trait Inside: Send + Sync {
+pub(crate) trait Inside: Any + Send + Sync {
     fn flags(&self) -> &Flags;
     /// Ends the task as timed out, if it is still running. Says whether it was.
     fn overrun(&self, limit: Duration) -> bool;
@@ -221,7 +222,7 @@ impl<B: Body, X: Terms> Cell<B, B::Output, X> {
         let mut inner = lock(&self.inner);
         match inner.stage {
             Stage::Pending(_) | Stage::Running => {}
-            Stage::Settling | Stage::Done(_) | Stage::Claimed => {
+            Stage::Settling(_) | Stage::Done(_) | Stage::Claimed => {
                 drop(inner);
                 discard(outcome);
                 return false;
@@ -236,7 +237,7 @@ impl<B: Body, X: Terms> Cell<B, B::Output, X> {
             }
             return true;
         }
-        let before = mem::replace(&mut inner.stage, Stage::Settling);
+        let before = mem::replace(&mut inner.stage, Stage::Settling(None));
         drop(inner);
         if let Stage::Pending(body) = before {
             discard(body);
@@ -287,20 +288,22 @@ impl<B: Body, X: Terms> Cell<B, B::Output, X> {
     /// Runs the body and finishes the task, which this thread has started.
     fn perform(self: Arc<Self>, body: B, lane: Lane) {
         self.terms.started(lane);
-        let inside = Arc::clone(&self) as Arc<dyn Inside>;
-        let limit = self.terms.time_limit().map(|limit| TimeLimit::start(limit, &inside, context::host()));
-        let outcome = {
-            let _inside = context::enter(inside);
-            body.perform()
-        };
-        let is_in_time = self.settle(outcome);
+        let limit = self.terms.time_limit();
+        let inside: Arc<dyn Inside> = self;
+        let limit = limit.map(|limit| TimeLimit::start(limit, &inside, context::host()));
+        // The task is moved in and out, since counting one more reference costs as much as a small task.
+        let entered = context::enter(inside);
+        let outcome = body.perform();
+        let this: Arc<dyn Any + Send + Sync> = entered.leave();
+        let this = this.downcast::<Self>().expect("it comes out as it went in");
+        let is_in_time = this.settle(outcome);
         if let Some(limit) = limit
             && !is_in_time
         {
             limit.overrun_is_over();
         }
         // If nobody else holds it, a value goes here that nobody will claim.
-        discard(self);
+        discard(this);
     }
 }
 
@@ -339,14 +342,15 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
     fn is_running(&self) -> bool {
         match lock(&self.inner).stage {
             Stage::Running => true,
-            Stage::Pending(_) | Stage::Settling | Stage::Done(_) | Stage::Claimed => false,
+            Stage::Pending(_) | Stage::Settling(_) | Stage::Done(_) | Stage::Claimed => false,
         }
     }
 
     fn error(&self) -> Option<TaskError> {
         match &lock(&self.inner).stage {
             Stage::Done(Err(error)) => Some(error.clone()),
-            Stage::Done(Ok(_)) | Stage::Pending(_) | Stage::Running | Stage::Settling | Stage::Claimed => None,
+            Stage::Settling(error) => error.as_deref().cloned(),
+            Stage::Done(Ok(_)) | Stage::Pending(_) | Stage::Running | Stage::Claimed => None,
         }
     }
 
@@ -357,7 +361,7 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
                 Stage::Done(outcome) => Some(outcome),
                 _ => unreachable!("the stage was just seen to be done"),
             },
-            Stage::Pending(_) | Stage::Running | Stage::Settling | Stage::Claimed => None,
+            Stage::Pending(_) | Stage::Running | Stage::Settling(_) | Stage::Claimed => None,
         }
     }
 
@@ -366,16 +370,17 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
         match (&inner.stage, &watcher) {
             // A late look at the outcome needs the thread that shows it, and that is this one.
             (Stage::Done(_), Watcher::Callback(_) | Watcher::Consumer(_)) => {
-                let Stage::Done(outcome) = mem::replace(&mut inner.stage, Stage::Settling) else {
+                let Stage::Done(outcome) = mem::replace(&mut inner.stage, Stage::Settling(None)) else {
                     unreachable!("the stage was just seen to be done")
                 };
+                inner.stage = Stage::Settling(outcome.as_ref().err().cloned().map(Box::new));
                 inner.watchers.add(watcher);
                 drop(inner);
                 self.publish(outcome);
                 Ok(())
             }
             (Stage::Done(_) | Stage::Claimed, _) => Err(watcher),
-            (Stage::Pending(_) | Stage::Running | Stage::Settling, _) => {
+            (Stage::Pending(_) | Stage::Running | Stage::Settling(_), _) => {
                 let replaced = inner.watchers.add(watcher);
                 drop(inner);
                 drop(replaced);
@@ -395,7 +400,7 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
     fn cancel(&self) -> Cancel {
         let mut inner = lock(&self.inner);
         let hook = inner.watchers.take_on_cancel();
-        if let Some(body) = inner.stage.leave_pending(Stage::Settling) {
+        if let Some(body) = inner.stage.leave_pending(Stage::Settling(None)) {
             drop(inner);
             discard(body);
             self.announce(Err(TaskError::Cancelled));
@@ -414,7 +419,8 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
             }
             Stage::Pending(_) => unreachable!("the task has just left this stage"),
             Stage::Done(Err(TaskError::Cancelled)) => Cancel::Prevented,
-            Stage::Settling | Stage::Done(_) | Stage::Claimed => Cancel::TooLate,
+            Stage::Settling(Some(error)) if error.is_cancelled() => Cancel::Prevented,
+            Stage::Settling(_) | Stage::Done(_) | Stage::Claimed => Cancel::TooLate,
         }
     }
 
@@ -456,7 +462,7 @@ impl<B: Body, X: Terms> Runnable for Cell<B, B::Output, X> {
     }
 
     fn refuse(&self, error: TaskError) {
-        let body = lock(&self.inner).stage.leave_pending(Stage::Settling);
+        let body = lock(&self.inner).stage.leave_pending(Stage::Settling(None));
         if let Some(body) = body {
             discard(body);
             self.announce(Err(error));
@@ -497,7 +503,7 @@ impl<B, T> Stage<B, T> {
                 Self::Pending(body) => Some(body),
                 _ => unreachable!("the stage was just seen to be pending"),
             },
-            Self::Running | Self::Settling | Self::Done(_) | Self::Claimed => None,
+            Self::Running | Self::Settling(_) | Self::Done(_) | Self::Claimed => None,
         }
     }
 }

@@ -224,6 +224,15 @@ pub(crate) fn enter(task: Arc<dyn Inside>) -> Entered {
 
 pub(crate) struct Entered(Option<Arc<dyn Inside>>);
 
+impl Entered {
+    /// Ends it, and hands the task back.
+    pub(crate) fn leave(mut self) -> Arc<dyn Inside> {
+        let task = TASK.replace(self.0.take());
+        std::mem::forget(self);
+        task.expect("whoever enters meanwhile leaves before")
+    }
+}
+
 impl Drop for Entered {
     fn drop(&mut self) {
         drop(TASK.replace(self.0.take()));

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     fmt,
     future::poll_fn,
+    mem,
     sync::Arc,
     task::{Poll, Waker},
     time::{Duration, Instant},
@@ -14,6 +15,7 @@ use crate::{
     context,
     error::TaskError,
     future::TaskFuture,
+    panics,
     shared::Shared,
     sync::{self, Mutex, Thread, lock, spin},
 };
@@ -164,7 +166,47 @@ struct Raised {
     /// The places of those that are done and have not been asked for.
     places: VecDeque<usize>,
     threads: Vec<Thread>,
-    wakers: Vec<Waker>,
+    /// One at the most for each that awaits the next, by its number.
+    wakers: Vec<(usize, Waker)>,
+    /// How many have awaited.
+    numbers: usize,
+}
+
+impl Raised {
+    /// Adds a waker, and gives back the one that it replaces.
+    fn add_waker(&mut self, number: usize, waker: Waker) -> Option<Waker> {
+        match self.wakers.iter_mut().find(|(other, _)| *other == number) {
+            Some((_, old)) => Some(mem::replace(old, waker)),
+            None => {
+                self.wakers.push((number, waker));
+                None
+            }
+        }
+    }
+}
+
+/// One that awaits the next. When it is dropped, it is woken no more.
+struct Waiting<'a> {
+    signal: &'a Signal,
+    number: usize,
+}
+
+impl<'a> Waiting<'a> {
+    fn at(signal: &'a Signal) -> Self {
+        let mut raised = lock(&signal.0);
+        raised.numbers += 1;
+        Self { signal, number: raised.numbers }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut raised = lock(&self.signal.0);
+        let place = raised.wakers.iter().position(|(number, _)| *number == self.number);
+        let waker = place.map(|place| raised.wakers.swap_remove(place));
+        drop(raised);
+        panics::discard(waker);
+    }
 }
 
 impl Signal {
@@ -212,11 +254,12 @@ impl Signal {
     /// Has everyone who waits look again.
     fn stir(&self) {
         let mut raised = lock(&self.0);
-        let threads = std::mem::take(&mut raised.threads);
-        let wakers = std::mem::take(&mut raised.wakers);
+        let threads = mem::take(&mut raised.threads);
+        let wakers = mem::take(&mut raised.wakers);
         drop(raised);
         threads.iter().for_each(Thread::unpark);
-        wakers.into_iter().for_each(Waker::wake);
+        // A waker is the user's, and whoever finishes a promise has nothing to do with it.
+        wakers.into_iter().for_each(|(_, waker)| panics::contain(|| waker.wake()));
     }
 }
 
@@ -447,15 +490,16 @@ impl<I: Awaited> CompletionQueue<I> {
 
     /// The next one that is done, for async code; `None` if the queue holds no future at all.
     pub async fn next_async(&self) -> Option<I> {
+        let waiting = Waiting::at(&self.signal);
         let place = poll_fn(|cx| {
             let mut raised = lock(&self.signal.0);
             match raised.places.pop_front() {
                 Some(place) => Poll::Ready(Some(place)),
                 None if self.is_empty() => Poll::Ready(None),
                 None => {
-                    if !raised.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-                        raised.wakers.push(cx.waker().clone());
-                    }
+                    let replaced = raised.add_waker(waiting.number, cx.waker().clone());
+                    drop(raised);
+                    drop(replaced);
                     context::note_await();
                     Poll::Pending
                 }

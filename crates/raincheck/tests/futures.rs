@@ -558,3 +558,68 @@ fn one_outcome_has_many_readers() {
     assert_eq!((shared.result(), called.load(Ordering::SeqCst)), (Ok("page".into()), 1));
     assert_eq!(shared.cancel(), Cancel::TooLate);
 }
+
+#[test]
+fn a_completion_queue_keeps_one_waker_of_who_awaits_it_and_none_of_who_left() {
+    let (promise, future) = promise::<u8>();
+    let queue = CompletionQueue::new();
+    queue.push(future);
+    let wakers: Vec<Arc<Woken>> = (0..3).map(|_| Arc::default()).collect();
+    let mut stays = pin!(queue.next_async());
+    let mut leaves = Box::pin(queue.next_async());
+    let held = || [&wakers[0], &wakers[1], &wakers[2]].map(|waker| Arc::strong_count(waker) - 1);
+
+    assert!(stays.as_mut().poll(&mut Context::from_waker(&wakers[0].clone().into())).is_pending());
+    assert!(stays.as_mut().poll(&mut Context::from_waker(&wakers[1].clone().into())).is_pending());
+    assert!(leaves.as_mut().poll(&mut Context::from_waker(&wakers[2].clone().into())).is_pending());
+    assert_eq!(held(), [0, 1, 1]);
+    drop(leaves);
+
+    assert_eq!(held(), [0, 1, 0]);
+    promise.finish(Ok(1));
+    assert_eq!([0, 1, 2].map(|n: usize| wakers[n].0.load(Ordering::SeqCst)), [0, 1, 0]);
+}
+
+#[test]
+fn a_waker_that_panics_is_no_matter_to_who_finishes() {
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker that panics");
+        }
+    }
+
+    let (promise, future) = promise();
+    let queue = CompletionQueue::new();
+    queue.push(future);
+    let mut next = pin!(queue.next_async());
+    assert!(next.as_mut().poll(&mut Context::from_waker(&Arc::new(Panics).into())).is_pending());
+
+    assert!(promise.finish(Ok(1)));
+
+    assert_eq!(queue.next().unwrap().result(), Ok(1));
+}
+
+#[test]
+fn a_late_callback_hides_nothing_of_the_outcome_while_it_runs() {
+    let (_promise, future) = promise::<u8>();
+    future.cancel();
+    let (inside, is_inside) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel();
+
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            future.on_done(move |_| {
+                inside.send(()).unwrap();
+                may_go_on.recv().unwrap();
+            });
+        });
+        is_inside.recv().unwrap();
+
+        assert!(future.is_done());
+        assert_eq!(future.error(), Some(TaskError::Cancelled));
+        assert_eq!(future.cancel(), Cancel::Prevented);
+        go_on.send(()).unwrap();
+    });
+}

@@ -182,3 +182,35 @@ fn executors_in_this_process_never_write_an_argument_down() {
     #[cfg(feature = "tokio")]
     on(raincheck::Tokio::new(1));
 }
+
+#[test]
+fn names_are_no_matter() {
+    #[raincheck::task]
+    fn word(word: &str) -> usize {
+        word.len()
+    }
+
+    #[raincheck::task]
+    fn r#match(r#type: u8, mut count: u8) -> u8 {
+        count += r#type;
+        count
+    }
+
+    let inline = Inline::new();
+    assert_eq!(inline.submit(word::call("rain")).result(), Ok(4));
+    assert_eq!(inline.submit(r#match::call(1, 2)).result(), Ok(3));
+    assert_eq!(<r#match as raincheck::TaskFunction>::PARAMETERS, ["type", "count"]);
+    assert!(<r#match as raincheck::TaskFunction>::NAME.ends_with("::match"));
+}
+
+#[test]
+#[deny(deprecated)]
+fn a_deprecated_task_warns_whoever_calls_it_and_nobody_else() {
+    #[deprecated]
+    #[raincheck::task]
+    fn old() -> u8 {
+        1
+    }
+
+    assert_eq!(Inline::new().submit(old::call()).result(), Ok(1));
+}

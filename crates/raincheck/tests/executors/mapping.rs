@@ -34,6 +34,7 @@ every_executor_keeps! {
     no_input_gives_no_outcome,
     /// E16, P7
     exactly_as_many_inputs_are_pulled_as_the_buffer_holds,
+    all_values_come_at_once_or_the_first_error,
     /// T1
     it_begins_with_start,
     /// E20, P8
@@ -64,6 +65,17 @@ fn outcomes_come_in_the_order_of_the_inputs<E: InProcess>(executor: impl Fn(usiz
     let bounded: Result<Vec<u64>, _> = executor.map(|n: u64| n * n, 0..10_000).buffer(5).collect();
 
     assert_eq!((free.as_ref(), grouped.as_ref(), bounded.as_ref()), (Ok(&expected), Ok(&expected), Ok(&expected)));
+}
+
+fn all_values_come_at_once_or_the_first_error<E: InProcess>(make: fn(usize) -> E) {
+    let executor = make(2);
+    let odd = |n: u32| if n % 2 == 1 { n } else { panic!("{n} is even") };
+
+    let values = executor.map(|n: u32| n + 1, 0..10_000).values();
+    let first_error = executor.map(odd, (1..10_000).step_by(2).chain(4..10)).values().unwrap_err();
+
+    assert_eq!(values, Ok((1..=10_000).collect()));
+    assert!(matches!(first_error, TaskError::Panicked(panic) if panic.message() == "4 is even"));
 }
 
 fn an_error_is_in_its_place_and_the_rest_goes_on<E: InProcess>(executor: impl Fn(usize) -> E) {
