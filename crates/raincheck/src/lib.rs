@@ -50,6 +50,8 @@
 
 #[cfg(feature = "task")]
 mod call;
+#[cfg(all(feature = "process", unix))]
+mod carry;
 mod cell;
 mod combine;
 mod context;
@@ -83,10 +85,12 @@ mod wait;
 pub use self::tokio::{Tokio, TokioBuilder};
 #[cfg(feature = "task")]
 pub use call::{Call, Context, Input, Portable, TaskFunction, TaskOf};
+#[cfg(all(feature = "process", unix))]
+pub use carry::{Entry, PortableError, tasks};
 pub use cell::Cancel;
 pub use combine::{all, all_settled, any, race};
-pub use context::{Home, blocking, cancelled, checkpoint, lane, with_worker_state};
-pub use error::{Lost, Outcome, Panic, TaskError};
+pub use context::{Home, blocking, cancelled, checkpoint, lane, progress, with_worker_state};
+pub use error::{Death, Lost, Outcome, Panic, TaskError};
 pub use event::{Ending, Event, Lane, Moment, Observer, TaskId};
 pub use executor::{Executor, Handle, InProcess, With};
 pub use future::TaskFuture;
@@ -137,6 +141,72 @@ pub use wait::{AsCompleted, Awaited, CompletionQueue, Until, Waited, as_complete
 #[doc(hidden)]
 pub mod __private {
     pub use crate::call::Begun;
+    #[cfg(all(feature = "process", unix))]
+    pub use crate::carry::{ByError, ByNothing, BySerde, Carrier, Entry};
+}
+
+/// How a task function's value is carried to another process, and the function found there.
+#[cfg(all(feature = "process", unix))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __carried {
+    ($task:ty, $output:ty) => {
+        fn entry() -> &'static $crate::__private::Entry {
+            static ENTRY: $crate::__private::Entry = $crate::__private::Entry::of::<$task>();
+            &ENTRY
+        }
+
+        // The first of the three traits that holds for the type is found by the compiler, which looks through the
+        // references one by one.
+        fn write_output(
+            output: Self::Output,
+            to: &mut ::std::vec::Vec<u8>,
+        ) -> ::std::result::Result<(), ::std::string::String> {
+            #[allow(unused_imports)]
+            use $crate::__private::{ByError as _, ByNothing as _, BySerde as _};
+            (&&&$crate::__private::Carrier::<$output>::new()).write(output, to)
+        }
+
+        fn read_output(bytes: &[u8]) -> ::std::result::Result<Self::Output, ::std::string::String> {
+            #[allow(unused_imports)]
+            use $crate::__private::{ByError as _, ByNothing as _, BySerde as _};
+            (&&&$crate::__private::Carrier::<$output>::new()).read(bytes)
+        }
+    };
+}
+
+#[cfg(not(all(feature = "process", unix)))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __carried {
+    ($task:ty, $output:ty) => {};
+}
+
+/// Has a task function found by its name. Before `main`, and before the program can become a worker, which is the
+/// reason for the number: those with one come first.
+#[cfg(all(feature = "process", unix))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __registered {
+    ($task:ty) => {
+        const _: () = {
+            extern "C" fn register() {
+                <$task as $crate::TaskFunction>::entry().register();
+            }
+
+            #[used]
+            #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array.00500"))]
+            #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
+            static REGISTER: extern "C" fn() = register;
+        };
+    };
+}
+
+#[cfg(not(all(feature = "process", unix)))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __registered {
+    ($task:ty) => {};
 }
 
 /// The README's Rust, as tests.
