@@ -65,6 +65,8 @@ mod inline;
 mod map;
 mod options;
 mod panics;
+#[cfg(all(feature = "process", unix))]
+mod process;
 mod program;
 mod promise;
 mod queue;
@@ -97,6 +99,8 @@ pub use future::TaskFuture;
 pub use inline::Inline;
 pub use map::{Function, Map, MapAsCompleted};
 pub use options::Options;
+#[cfg(all(feature = "process", unix))]
+pub use process::{ProcessPool, ProcessPoolBuilder, serve_if_worker};
 pub use program::{default_pool, for_each, map, scope, submit};
 pub use promise::{Promise, Running, promise};
 /// Makes a function a task: it stays a plain function, and its calls become values.
