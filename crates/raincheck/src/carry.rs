@@ -21,6 +21,7 @@ use crate::{
     call::{Begun, CallBody, TaskFunction},
     cell::{Cancel, OnCancel},
     context::{self, State},
+    ear::Ear,
     error::{Outcome, TaskError},
     map::Applied,
     panics,
@@ -159,7 +160,7 @@ pub(crate) trait Away: Send + Sync {
     fn stop(&self, number: u64) -> Cancel;
     /// Receives what the worker sends, on this thread, until `is_done` says so or the time has come. Gives up when
     /// someone else receives already, or nothing more will come.
-    fn attend(&self, until: Option<Instant>, is_done: &dyn Fn() -> bool);
+    fn attend(self: Arc<Self>, until: Option<Instant>, is_done: &dyn Fn() -> bool, ear: &Ear);
 }
 
 impl Written {

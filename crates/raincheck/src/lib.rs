@@ -57,6 +57,8 @@ mod combine;
 mod context;
 mod drive;
 mod each;
+#[cfg(all(feature = "process", unix))]
+mod ear;
 mod error;
 mod event;
 mod executor;

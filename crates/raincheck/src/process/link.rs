@@ -31,6 +31,7 @@ use super::{
 use crate::{
     carry::{self, Away, Written},
     cell::Cancel,
+    ear::Ear,
     event::Lane,
 };
 
@@ -145,7 +146,11 @@ impl Link {
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-        rustix::net::sendmsg(&self.socket, &[io::IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL)?;
+        match rustix::net::sendmsg(&self.socket, &[io::IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL) {
+            // It has ended already, which whoever listens to it will see.
+            Ok(_) | Err(rustix::io::Errno::PIPE) => {}
+            Err(error) => return Err(error.into()),
+        }
         self.socket.set_nonblocking(true)?;
         if let Some(pipe) = &lock(&self.stderr).pipe {
             rustix::io::ioctl_fionbio(pipe, true)?;
@@ -186,14 +191,19 @@ impl Link {
         let before = out.is_stuck;
         out.is_stuck = out.send(&self.socket);
         if out.is_stuck != before {
-            self.watch(out.is_stuck);
+            self.watch_for(&out);
         }
     }
 
-    fn watch(&self, write: bool) {
+    /// Has the poller look for what nobody else does.
+    fn watch(&self) {
+        self.watch_for(&lock(&self.out));
+    }
+
+    fn watch_for(&self, out: &Outbox) {
         if let Some(pool) = self.pool.upgrade() {
-            let read = !self.attended.load(Ordering::SeqCst);
-            pool.poller.change(self.socket.as_fd(), self.token(), Interest { read, write });
+            let interest = Interest { read: !self.attended.load(Ordering::SeqCst), write: out.is_stuck };
+            pool.poller.change(self.socket.as_fd(), self.token(), interest);
         }
     }
 
@@ -205,7 +215,8 @@ impl Link {
     /// Has the poller listen to this worker.
     pub(super) fn list(&self, pool: &Core) -> io::Result<()> {
         let out = lock(&self.out);
-        pool.poller.add(self.socket.as_fd(), self.token(), Interest { read: true, write: out.is_stuck })?;
+        let read = !self.attended.load(Ordering::SeqCst);
+        pool.poller.add(self.socket.as_fd(), self.token(), Interest { read, write: out.is_stuck })?;
         if let Some(pipe) = &lock(&self.stderr).pipe {
             pool.poller.add(pipe.as_fd(), self.token() + 1, Interest { read: true, write: false })?;
         }
@@ -327,7 +338,25 @@ impl Away for Link {
         self.pool.upgrade().map_or(Cancel::TooLate, |pool| pool.stop(self.id, number))
     }
 
-    fn attend(&self, _until: Option<Instant>, _is_done: &dyn Fn() -> bool) {}
+    fn attend(self: Arc<Self>, until: Option<Instant>, is_done: &dyn Fn() -> bool, ear: &Ear) {
+        let Some(pool) = self.pool.upgrade() else { return };
+        if self.attended.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.watch();
+        let mut is_gone = false;
+        while !is_gone && !is_done() && until.is_none_or(|until| Instant::now() < until) {
+            if ear.sleep(&self.socket, until, is_done) {
+                is_gone = !self.receive(&pool);
+            }
+        }
+        self.attended.store(false, Ordering::SeqCst);
+        if is_gone {
+            pool.bury(&self);
+        } else {
+            self.watch();
+        }
+    }
 }
 
 impl Outbox {

@@ -143,6 +143,9 @@ impl Inbox {
         let mut rest = &self.bytes[..];
         while Frame::split_from(&mut rest)?.is_some() {}
         let whole = self.bytes.len() - rest.len();
+        if whole == 0 {
+            return Ok(Vec::new());
+        }
         let mut next = mem::take(&mut self.spare);
         next.clear();
         next.extend_from_slice(&self.bytes[whole..]);
