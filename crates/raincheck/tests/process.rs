@@ -231,15 +231,15 @@ fn many_tasks_and_a_map_come_back_whole() {
 #[test]
 fn one_megabyte_and_more_goes_there_and_back() {
     #[raincheck::task]
-    fn echo(bytes: Vec<u8>) -> Vec<u8> {
-        bytes
+    fn echo(text: String) -> String {
+        text
     }
     let pool = ProcessPool::new(2);
-    let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| n as u8).collect();
+    let text: String = (0..3_000_000_u32).map(|n| char::from(b'a' + (n % 23) as u8)).collect();
 
-    let tasks: Vec<_> = (0..4).map(|_| pool.submit(echo::call(bytes.clone()))).collect();
+    let tasks: Vec<_> = (0..4).map(|_| pool.submit(echo::call(text.clone()))).collect();
 
-    assert!(tasks.into_iter().all(|task| claim(task).unwrap() == bytes));
+    assert!(tasks.into_iter().all(|task| claim(task).unwrap() == text));
 }
 
 #[test]
