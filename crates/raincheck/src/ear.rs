@@ -74,6 +74,10 @@ impl Ear {
         .ok()?
     }
 
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+
     /// Sleeps until there is something to read in `what`, the time has come, or `is_over` says so. Returns whether
     /// there is something to read.
     pub(crate) fn sleep(&self, what: impl AsFd, until: Option<Instant>, is_over: &dyn Fn() -> bool) -> bool {

@@ -500,7 +500,10 @@ impl Core {
         }
         let mut flags = 0;
         flags |= if written.is_group { GROUP } else { 0 };
-        flags |= if task.is_observed() { OBSERVED } else { 0 };
+        if task.is_observed() {
+            flags |= OBSERVED;
+            link.be_observed();
+        }
         if let Err(error) = posted.and_then(|()| link.post_call(&written, number, flags)) {
             written.strand();
             let error = TaskError::not_carried(format!("`{}`: {error}", written.entry.name()));
@@ -524,9 +527,10 @@ impl Core {
         while let Some(frame) = Frame::split_from(&mut rest)? {
             match frame.kind {
                 Kind::Done | Kind::Skipped => {
-                    let Some(flight) = hand.flights.pop_front_if(|flight| flight.number == frame.task) else {
+                    if hand.flights.front().is_none_or(|flight| flight.number != frame.task) {
                         return torn(format!("task {} is answered out of turn", frame.task));
-                    };
+                    }
+                    let Some(flight) = hand.flights.pop_front() else { continue };
                     hand.answered += 1;
                     let Some(sent) = flight.task else { continue };
                     if frame.kind == Kind::Done {
@@ -924,42 +928,45 @@ impl Core {
         let mut acts = Vec::new();
         let mut lot = self.lot();
         let Some(hand) = lot.hands.remove(&link.id) else { return };
-        lot.lanes.give(link.lane.index());
-        let was_ready = hand.phase == Phase::Ready;
-        let was_starting = hand.phase == Phase::Starting;
+        // Until its place is taken, so that the pool does not seem to be over meanwhile.
+        lot.starting += 1;
+        drop(lot);
         let mut stranded = VecDeque::new();
         let mut has_cost = false;
         for flight in hand.flights {
             let Some(sent) = flight.task else { continue };
             if sent.written.disembark() {
                 stranded.push_back(Task::of(sent.task));
-            } else if link.page.has_started(flight.number) {
-                sent.written.strand();
+                continue;
+            }
+            sent.written.strand();
+            if link.page.has_started(flight.number) {
                 has_cost = true;
-                let name = sent.written.entry.name();
-                let death = death_of(link, &status, Some((name, link.page.ran())));
+                let death = death_of(link, &status, Some((sent.written.entry.name(), link.page.ran())));
                 acts.push(Act::End(sent, link.lane, TaskError::worker_died(death)));
             } else {
-                sent.written.strand();
                 acts.push(Act::Forget(sent.task));
             }
         }
-        let (plain, ranked): (VecDeque<_>, Vec<_>) = {
-            let (plain, ranked): (Vec<_>, Vec<_>) = stranded.into_iter().partition(|task| task.priority() == 0);
-            (plain.into(), ranked)
-        };
-        lot.queue.push_front(plain);
+        // First, so that nobody sees the next task on this lane before the end of this one.
+        self.perform(acts, &[]);
+
+        let mut acts = Vec::new();
+        let mut lot = self.lot();
+        lot.starting -= 1;
+        lot.lanes.give(link.lane.index());
+        let (plain, ranked): (Vec<_>, Vec<_>) = stranded.into_iter().partition(|task| task.priority() == 0);
+        lot.queue.push_front(plain.into());
         ranked.into_iter().for_each(|task| lot.queue.push(task));
-        if was_starting && !has_cost && lot.broken.is_none() {
+        if hand.phase == Phase::Starting && !has_cost && lot.broken.is_none() {
             let death = death_of(link, &status, None);
             let why = TaskError::worker_lost(format!("no worker could make itself ready; the last one, {death}"));
             self.has_failed(lot, why);
         } else {
-            debug_assert!(was_ready || hand.phase == Phase::Leaving || has_cost || lot.broken.is_some());
             self.distribute(&mut lot, &mut acts);
             drop(lot);
+            self.perform(acts, &[]);
         }
-        self.perform(acts, &[]);
         self.room.notify_all();
         self.tell_the_end();
     }

@@ -2,7 +2,8 @@
 #![cfg(all(feature = "process", unix))]
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -88,8 +89,9 @@ fn meet(folder: &Path, name: u32) -> u32 {
 
 /// Ends its process in one way or another.
 #[raincheck::task]
+#[expect(clippy::exit, reason = "that is what it is for")]
 fn die(how: &str) -> u32 {
-    eprintln!("about to die by {how}");
+    writeln!(io::stderr(), "about to die by {how}").unwrap();
     match how {
         "abort" => std::process::abort(),
         "exit" => std::process::exit(99),
@@ -150,10 +152,10 @@ fn a_panic_is_the_tasks_error_and_does_not_cost_the_worker() {
 fn a_task_that_overruns_is_killed_with_what_it_has_started() {
     #[raincheck::task]
     fn sleeps(folder: &Path) {
-        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
         fs::write(folder.join("child.new"), child.id().to_string()).unwrap();
         fs::rename(folder.join("child.new"), folder.join("child")).unwrap();
-        thread::sleep(TOO_LONG);
+        child.wait().unwrap();
     }
     let (pool, meeting) = (ProcessPool::new(1), Meeting::new());
     let limit = Duration::from_millis(300);
@@ -403,9 +405,10 @@ fn parent_that_is_killed() {
     let folder = PathBuf::from(std::env::var("MEETING").unwrap());
     #[raincheck::task]
     fn busy(folder: &Path) {
-        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
         fs::write(folder.join("child"), child.id().to_string()).unwrap();
         meet(folder, 7);
+        child.wait().unwrap();
     }
     let pool = ProcessPool::new(2);
     let _busy = pool.submit(busy::call(folder.clone()));

@@ -11,7 +11,7 @@ use std::{
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Instant,
 };
@@ -22,7 +22,7 @@ use rustix::{
 };
 
 use super::{
-    Core,
+    Act, Core,
     page::Page,
     poller::Interest,
     serve::{Hello, PARENT},
@@ -50,9 +50,23 @@ pub(super) struct Link {
     out: Mutex<Outbox>,
     inbox: Mutex<Inbox>,
     stderr: Mutex<Stderr>,
-    /// Whether a thread that waits for a task reads the socket itself.
-    attended: AtomicBool,
+    /// Which thread, that waits for a task, reads the socket itself.
+    attended_by: AtomicUsize,
+    is_observed: AtomicBool,
     buried: AtomicBool,
+}
+
+/// The number of no thread.
+const NOBODY: usize = 0;
+
+/// What was read, and what follows from it.
+#[derive(Default)]
+struct Received {
+    whole: Vec<u8>,
+    acts: Vec<Act>,
+    /// Nothing more will come.
+    is_over: bool,
+    may_be_more: bool,
 }
 
 /// What is to be sent.
@@ -129,7 +143,8 @@ impl Link {
             out: Mutex::default(),
             inbox: Mutex::default(),
             stderr: Mutex::new(Stderr { pipe: stderr, last: Vec::new(), line: Vec::new() }),
-            attended: AtomicBool::new(false),
+            attended_by: AtomicUsize::new(NOBODY),
+            is_observed: AtomicBool::new(false),
             buried: AtomicBool::new(false),
         };
         let said = link.introduce(&[page_file, pipe.into()], hello);
@@ -202,7 +217,7 @@ impl Link {
 
     fn watch_for(&self, out: &Outbox) {
         if let Some(pool) = self.pool.upgrade() {
-            let interest = Interest { read: !self.attended.load(Ordering::SeqCst), write: out.is_stuck };
+            let interest = Interest { read: self.attended_by.load(Ordering::SeqCst) == NOBODY, write: out.is_stuck };
             pool.poller.change(self.socket.as_fd(), self.token(), interest);
         }
     }
@@ -215,7 +230,7 @@ impl Link {
     /// Has the poller listen to this worker.
     pub(super) fn list(&self, pool: &Core) -> io::Result<()> {
         let out = lock(&self.out);
-        let read = !self.attended.load(Ordering::SeqCst);
+        let read = self.attended_by.load(Ordering::SeqCst) == NOBODY;
         pool.poller.add(self.socket.as_fd(), self.token(), Interest { read, write: out.is_stuck })?;
         if let Some(pipe) = &lock(&self.stderr).pipe {
             pool.poller.add(pipe.as_fd(), self.token() + 1, Interest { read: true, write: false })?;
@@ -223,38 +238,49 @@ impl Link {
         Ok(())
     }
 
-    /// Receives what has come, and has the pool take note of it in order. `false` if nothing more will come.
+    /// Receives what has come, and does what follows from it. `false` if nothing more will come.
     pub(super) fn receive(self: &Arc<Self>, pool: &Core) -> bool {
         loop {
-            let mut inbox = lock(&self.inbox);
-            let (is_over, may_be_more) = match inbox.read(&self.socket) {
-                Ok(0) => (true, false),
-                Ok(_) => (false, inbox.is_full()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (false, false),
-                Err(_) => (true, false),
-            };
-            let Ok(whole) = inbox.take_whole() else {
-                drop(inbox);
-                return false;
-            };
-            let noted = if whole.is_empty() { None } else { Some(pool.note(self, &whole)) };
-            drop(inbox);
-            match noted {
-                None => {}
-                // What is the users' happens while nobody is kept from receiving.
-                Some(Ok(acts)) => {
-                    pool.perform(acts, &whole);
-                    lock(&self.inbox).give_back(whole);
-                }
-                Some(Err(_torn)) => return false,
-            }
-            if is_over {
-                return false;
-            }
-            if !may_be_more {
-                return true;
+            let received = self.take_in(pool);
+            let (is_over, may_be_more) = (received.is_over, received.may_be_more);
+            self.act_upon(pool, received);
+            if is_over || !may_be_more {
+                return !is_over;
             }
         }
+    }
+
+    /// Reads once, and has the pool take note of it in order.
+    fn take_in(self: &Arc<Self>, pool: &Core) -> Received {
+        let mut received = Received::default();
+        let mut inbox = lock(&self.inbox);
+        match inbox.read(&self.socket) {
+            Ok(0) => received.is_over = true,
+            Ok(_) => received.may_be_more = inbox.is_full(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => received.is_over = true,
+        }
+        let noted = inbox.take_whole().and_then(|whole| {
+            if !whole.is_empty() {
+                received.acts = pool.note(self, &whole)?;
+            }
+            received.whole = whole;
+            Ok(())
+        });
+        // Who talks nonsense is done with.
+        received.is_over |= noted.is_err();
+        received
+    }
+
+    /// Does what follows from what was received: what is the users' happens while nobody is kept from receiving.
+    fn act_upon(&self, pool: &Core, received: Received) {
+        pool.perform(received.acts, &received.whole);
+        lock(&self.inbox).give_back(received.whole);
+    }
+
+    /// Notes that a task is sent here that someone observes.
+    pub(super) fn be_observed(&self) {
+        self.is_observed.store(true, Ordering::SeqCst);
     }
 
     /// Reads what the worker writes to stderr, keeps the end of it, and passes whole lines on.
@@ -340,21 +366,38 @@ impl Away for Link {
 
     fn attend(self: Arc<Self>, until: Option<Instant>, is_done: &dyn Fn() -> bool, ear: &Ear) {
         let Some(pool) = self.pool.upgrade() else { return };
-        if self.attended.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        self.watch();
-        let mut is_gone = false;
-        while !is_gone && !is_done() && until.is_none_or(|until| Instant::now() < until) {
-            if ear.sleep(&self.socket, until, is_done) {
-                is_gone = !self.receive(&pool);
-            }
-        }
-        self.attended.store(false, Ordering::SeqCst);
-        if is_gone {
-            pool.bury(&self);
-        } else {
+        // A callback that this thread runs, because it has received a value, may wait in its turn.
+        let is_nested = self.attended_by.load(Ordering::SeqCst) == ear.number();
+        let release = || {
+            self.attended_by.store(NOBODY, Ordering::SeqCst);
             self.watch();
+        };
+        while !is_done() && until.is_none_or(|until| Instant::now() < until) {
+            if !is_nested {
+                // What an observer sees is in order only if one thread says all of it, which is the poller's.
+                let is_observed = self.is_observed.load(Ordering::SeqCst);
+                let take =
+                    || self.attended_by.compare_exchange(NOBODY, ear.number(), Ordering::SeqCst, Ordering::SeqCst);
+                if is_observed || take().is_err() {
+                    return;
+                }
+                self.watch();
+            }
+            let is_there = ear.sleep(&self.socket, until, is_done);
+            let received = if is_there { self.take_in(&pool) } else { Received::default() };
+            let is_over = received.is_over;
+            // Others may receive while this thread is busy with what is the users', unless that would be seen.
+            let keeps = is_nested || self.is_observed.load(Ordering::SeqCst);
+            if !keeps {
+                release();
+            }
+            self.act_upon(&pool, received);
+            if keeps && !is_nested {
+                release();
+            }
+            if is_over {
+                return pool.bury(&self);
+            }
         }
     }
 }

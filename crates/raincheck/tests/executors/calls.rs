@@ -184,7 +184,7 @@ async fn double(n: u64) -> u64 {
 
 #[raincheck::task]
 fn not_seventh(n: u64) -> u64 {
-    if n % 7 == 0 { panic!("{n} is a seventh") } else { n }
+    if n.is_multiple_of(7) { panic!("{n} is a seventh") } else { n }
 }
 
 #[raincheck::task]
@@ -202,7 +202,8 @@ fn panics_oddly() {
 fn sign(file: &Path, name: u64) {
     use std::io::Write;
     let mut file = fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
-    writeln!(file, "{name}").unwrap();
+    // In one piece, since others write there too.
+    file.write_all(format!("{name}\n").as_bytes()).unwrap();
 }
 
 fn signed(file: &Path) -> Vec<u64> {
@@ -378,7 +379,9 @@ fn exactly_as_many_inputs_are_pulled_as_the_buffer_holds<E: Executor>(executor: 
     let executor = executor(2);
     let pulled = AtomicUsize::new(0);
 
-    let inputs = (0..).inspect(|_| drop(pulled.fetch_add(1, Ordering::SeqCst)));
+    let inputs = (0..).inspect(|_| {
+        pulled.fetch_add(1, Ordering::SeqCst);
+    });
     let mut outcomes = executor.map(square::task(), inputs).buffer(5);
     for taken in 0..20 {
         assert_eq!(outcomes.next(), Some(Ok(taken * taken)));
@@ -400,7 +403,9 @@ fn tiny_inputs_are_grouped<E: Executor>(executor: impl Fn(usize) -> E) {
     let executor = executor(1);
     let pulled = AtomicUsize::new(0);
 
-    let inputs = (0..).inspect(|_| drop(pulled.fetch_add(1, Ordering::SeqCst)));
+    let inputs = (0..).inspect(|_| {
+        pulled.fetch_add(1, Ordering::SeqCst);
+    });
     let mut outcomes = executor.map(square::task(), inputs);
     let _ = outcomes.nth(20_000);
 
