@@ -91,7 +91,7 @@ fn meet(folder: &Path, name: u32) -> u32 {
 #[raincheck::task]
 #[expect(clippy::exit, reason = "that is what it is for")]
 fn die(how: &str) -> u32 {
-    writeln!(io::stderr(), "about to die by {how}").unwrap();
+    io::stderr().write_all(format!("about to die by {how}\n").as_bytes()).unwrap();
     match how {
         "abort" => std::process::abort(),
         "exit" => std::process::exit(99),

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{BorrowedFd, OwnedFd},
 };
 
 /// Something that is waited for has come.
@@ -96,12 +96,6 @@ mod system {
         flags.set(EventFlags::IN, interest.read);
         flags.set(EventFlags::OUT, interest.write);
         flags
-    }
-
-    impl AsFd for Poller {
-        fn as_fd(&self) -> BorrowedFd<'_> {
-            self.epoll.as_fd()
-        }
     }
 }
 
