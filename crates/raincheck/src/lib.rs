@@ -17,9 +17,10 @@
 //!
 //! | to … | there is |
 //! |---|---|
-//! | run work | [`Inline`], [`ThreadPool`], `Tokio`; [`submit`] and [`for_each`] without any set-up |
+//! | run work | [`Inline`], [`ThreadPool`], `Tokio`, `ProcessPool`; [`submit`] and [`for_each`] without any set-up |
 //! | claim it | [`TaskFuture::result`], [`result_timeout`](TaskFuture::result_timeout), `.await`, [`on_done`](TaskFuture::on_done) |
 //! | call it off | [`TaskFuture::cancel`]; in the task, [`cancelled()`] and [`checkpoint`] |
+//! | say how far it is | [`progress()`] |
 //! | go on with it | [`map`](TaskFuture::map), [`then`](TaskFuture::then), [`and_then`](TaskFuture::and_then), [`timeout`](TaskFuture::timeout), … |
 //! | wait for many | [`wait`], [`as_completed`], [`CompletionQueue`], [`all`], [`any`], [`race`] |
 //! | work on many inputs | [`Executor::map`], lazily and in bounded memory |
@@ -47,6 +48,7 @@
 //!
 //! - `task`, on by default: the attribute `#[task]`, and with it serde. Without it the crate has no dependency.
 //! - `tokio`: the executor `Tokio`.
+//! - `process`: the executor `ProcessPool`, on Unix; elsewhere it adds nothing.
 
 #[cfg(feature = "task")]
 mod call;
