@@ -236,7 +236,11 @@ fn task_of(function: &ItemFn, name: Option<String>, parameters: &[Parameter]) ->
             fn start((#(#arguments,)*): Self::Args) -> ::raincheck::__private::Begun<Self::Output> {
                 #start
             }
+
+            ::raincheck::__carried!(#ident, #output);
         }
+
+        ::raincheck::__registered!(#ident);
 
         const _: fn() = || {
             #[allow(dead_code)]

@@ -12,6 +12,11 @@ use serde::{
     ser::SerializeStruct,
 };
 
+#[cfg(all(feature = "process", unix))]
+use crate::{
+    carry::{self, Written},
+    error::TaskError,
+};
 use crate::{
     context::{cancelled, checkpoint, lane},
     error::Outcome,
@@ -46,6 +51,19 @@ pub trait TaskFunction: Send + 'static {
     /// Calls it.
     #[doc(hidden)]
     fn start(args: Self::Args) -> Begun<Self::Output>;
+
+    /// It, as other processes of this program find it.
+    #[cfg(all(feature = "process", unix))]
+    #[doc(hidden)]
+    fn entry() -> &'static crate::carry::Entry;
+
+    #[cfg(all(feature = "process", unix))]
+    #[doc(hidden)]
+    fn write_output(output: Self::Output, to: &mut Vec<u8>) -> Result<(), String>;
+
+    #[cfg(all(feature = "process", unix))]
+    #[doc(hidden)]
+    fn read_output(bytes: &[u8]) -> Result<Self::Output, String>;
 }
 
 /// What a call gives at once: its value, or a future of it.
@@ -101,6 +119,11 @@ impl<F: TaskFunction> Call<F> {
     /// The arguments.
     pub fn args(&self) -> &F::Args {
         &self.0
+    }
+
+    /// Takes the arguments out.
+    pub fn into_args(self) -> F::Args {
+        self.0
     }
 }
 
@@ -207,27 +230,84 @@ impl<E: Executor + ?Sized, F: TaskFunction> Work<E, kind::Call> for Call<F> {
     type Body = CallBody<F>;
 
     fn into_body(self) -> CallBody<F> {
-        CallBody(self.0)
+        CallBody::of(self.0)
     }
 }
 
 /// A call as its worker makes it.
 #[doc(hidden)]
-pub struct CallBody<F: TaskFunction>(F::Args);
+pub struct CallBody<F: TaskFunction>(Arguments<F::Args>);
+
+/// What a function is called with.
+enum Arguments<A> {
+    /// As they are.
+    Here(A),
+    /// Written down, for a worker in another process.
+    #[cfg(all(feature = "process", unix))]
+    Written(Arc<Written>),
+    /// They could not be written down, and the call is refused.
+    #[cfg(all(feature = "process", unix))]
+    Lost,
+}
+
+impl<F: TaskFunction> CallBody<F> {
+    pub(crate) fn of(args: F::Args) -> Self {
+        Self(Arguments::Here(args))
+    }
+
+    /// The arguments, which are read back if they were written down.
+    fn into_args(self) -> Outcome<F::Args> {
+        match self.0 {
+            Arguments::Here(args) => Ok(args),
+            #[cfg(all(feature = "process", unix))]
+            Arguments::Written(written) => carry::args_of::<F>(&written),
+            #[cfg(all(feature = "process", unix))]
+            Arguments::Lost => Err(TaskError::not_carried("its arguments could not be written down")),
+        }
+    }
+}
 
 impl<F: TaskFunction> Body for CallBody<F> {
     type Output = F::Output;
     const ASYNC: bool = F::ASYNC;
 
     fn perform(self) -> Outcome<F::Output> {
-        match catch(|| F::start(self.0))? {
+        let args = self.into_args()?;
+        match catch(|| F::start(args))? {
             Begun::Value(value) => Ok(value),
             Begun::Future(future) => AsyncBody::new(future).perform(),
         }
     }
 
     fn into_future(self) -> Pin<Box<dyn Future<Output = F::Output> + Send>> {
-        Box::pin(async move { finish(F::start(self.0)).await })
+        Box::pin(async move {
+            match self.into_args() {
+                Ok(args) => finish(F::start(args)).await,
+                // What is driven here was submitted here, and never written down, or was read before.
+                Err(error) => panic!("{error}"),
+            }
+        })
+    }
+
+    #[cfg(all(feature = "process", unix))]
+    fn write_down(&mut self) -> Result<(), TaskError> {
+        if let Arguments::Here(args) = std::mem::replace(&mut self.0, Arguments::Lost) {
+            self.0 = Arguments::Written(carry::write_call::<F>(args)?);
+        }
+        Ok(())
+    }
+
+    #[cfg(all(feature = "process", unix))]
+    fn written(&self) -> Option<&Arc<Written>> {
+        match &self.0 {
+            Arguments::Written(written) => Some(written),
+            Arguments::Here(_) | Arguments::Lost => None,
+        }
+    }
+
+    #[cfg(all(feature = "process", unix))]
+    fn read_back(value: &[u8]) -> Outcome<F::Output> {
+        carry::read_value::<F>(value)
     }
 }
 
@@ -275,7 +355,12 @@ where
     const GROUPS: bool = !F::ASYNC;
 
     fn into_maker(self, common: Arc<Common<In, F::Output>>) -> impl Fn(Vec<In>) -> CallGroup<F, In> + 'static {
-        move |inputs| CallGroup { inputs, common: Arc::clone(&common) }
+        move |inputs| CallGroup {
+            inputs,
+            common: Arc::clone(&common),
+            #[cfg(all(feature = "process", unix))]
+            written: None,
+        }
     }
 }
 
@@ -284,6 +369,9 @@ where
 pub struct CallGroup<F: TaskFunction, In> {
     inputs: Vec<In>,
     common: Arc<Common<In, F::Output>>,
+    /// The inputs, once they are written down.
+    #[cfg(all(feature = "process", unix))]
+    written: Option<Arc<Written>>,
 }
 
 impl<F, In> Body for CallGroup<F, In>
@@ -295,6 +383,10 @@ where
     const ASYNC: bool = F::ASYNC;
 
     fn perform(self) -> Outcome<Applied<F::Output>> {
+        #[cfg(all(feature = "process", unix))]
+        if let Some(written) = &self.written {
+            return carry::apply_here::<F>(written);
+        }
         if F::ASYNC {
             return AsyncBody::new(self.into_future()).perform();
         }
@@ -313,6 +405,25 @@ where
             }
             Applied::of(values)
         })
+    }
+
+    #[cfg(all(feature = "process", unix))]
+    fn write_down(&mut self) -> Result<(), TaskError> {
+        if self.written.is_none() {
+            let inputs = std::mem::take(&mut self.inputs);
+            self.written = Some(carry::write_calls::<F>(inputs.into_iter().map(Input::into_args))?);
+        }
+        Ok(())
+    }
+
+    #[cfg(all(feature = "process", unix))]
+    fn written(&self) -> Option<&Arc<Written>> {
+        self.written.as_ref()
+    }
+
+    #[cfg(all(feature = "process", unix))]
+    fn read_back(values: &[u8]) -> Outcome<Applied<F::Output>> {
+        carry::read_values::<F>(values)
     }
 }
 

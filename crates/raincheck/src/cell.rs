@@ -8,6 +8,8 @@
 
 use std::{any::Any, mem, pin::Pin, sync::Arc, task::Waker, time::Duration};
 
+#[cfg(all(feature = "process", unix))]
+use crate::carry::{Away, Written};
 use crate::{
     context::{self, Home},
     drive::Driven,
@@ -103,6 +105,11 @@ const STOP: u8 = 2;
 const CANCEL_ON_DROP: u8 = 4;
 
 impl Flags {
+    #[cfg(all(feature = "process", unix))]
+    pub(crate) fn new() -> Self {
+        Self(AtomicU8::new(0))
+    }
+
     pub(crate) fn is_done(&self) -> bool {
         self.0.load(Ordering::Acquire) & DONE != 0
     }
@@ -139,6 +146,7 @@ pub(crate) trait Terms: Send + Sync + 'static {
 
     fn started(&self, lane: Lane);
     fn finished(&self, ending: Ending);
+    fn progressed(&self, done: u64);
     fn time_limit(&self) -> Option<Duration>;
     fn priority(&self) -> i32;
 }
@@ -149,6 +157,8 @@ impl Terms for () {
     fn started(&self, _lane: Lane) {}
 
     fn finished(&self, _ending: Ending) {}
+
+    fn progressed(&self, _done: u64) {}
 
     fn time_limit(&self) -> Option<Duration> {
         None
@@ -176,6 +186,9 @@ pub(crate) trait Claim<T>: Send + Sync {
     fn cancel(&self) -> Cancel;
     /// Runs the task on this thread if nobody has taken it yet. Says whether it did.
     fn help(self: Arc<Self>) -> bool;
+    /// How this thread can itself receive what another process sends about the task, instead of being woken for it.
+    #[cfg(all(feature = "process", unix))]
+    fn attend(&self) -> Option<Arc<dyn Away>>;
 }
 
 /// A task as an executor sees it.
@@ -189,6 +202,23 @@ pub(crate) trait Runnable: Send + Sync {
     /// Ends a task that has not started. Does nothing if it has.
     fn refuse(&self, error: TaskError);
     fn priority(&self) -> i32;
+    /// A task whose worker is in another process.
+    #[cfg(all(feature = "process", unix))]
+    fn remote(self: Arc<Self>) -> Arc<dyn Remote>;
+}
+
+/// A task that another process runs, as its executor sees it.
+#[cfg(all(feature = "process", unix))]
+pub(crate) trait Remote: Runnable {
+    /// The work as it was written down; `None` if it was not, or it is done.
+    fn written(&self) -> Option<Arc<Written>>;
+    /// Whether it must be said when it starts and how far it is.
+    fn is_observed(&self) -> bool;
+    /// Takes note that a worker has started it. How long it may take comes back.
+    fn begin(&self, lane: Lane) -> Option<Duration>;
+    fn progress(&self, done: u64);
+    /// Hands in the outcome as it came from the worker: the value as it was written down, or why there is none.
+    fn conclude(&self, answer: Outcome<&[u8]>);
 }
 
 /// A task as it sees itself while it runs, and as the clock sees it.
@@ -198,6 +228,8 @@ pub(crate) trait Inside: Any + Send + Sync {
     fn overrun(&self, limit: Duration) -> bool;
     /// How a cancellation is to reach the work.
     fn on_cancel(&self, hook: OnCancel);
+    /// Tells whoever observes it how far it is.
+    fn progress(&self, done: u64);
 }
 
 impl<B: Body, X: Terms> Cell<B, B::Output, X> {
@@ -212,7 +244,7 @@ impl<B: Body, X: Terms> Cell<B, B::Output, X> {
 
     /// Takes the task for the calling worker. `None` if someone else was first, or it was cancelled.
     pub(crate) fn start(&self) -> Option<B> {
-        lock(&self.inner).stage.leave_pending(Stage::Running)
+        lock(&self.inner).leave_pending(Stage::Running)
     }
 
     /// Hands in the outcome, shows it to the callbacks and wakes everyone who waits for it.
@@ -342,7 +374,8 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
     fn is_running(&self) -> bool {
         match lock(&self.inner).stage {
             Stage::Running => true,
-            Stage::Pending(_) | Stage::Settling(_) | Stage::Done(_) | Stage::Claimed => false,
+            Stage::Pending(ref body) => body.has_begun(),
+            Stage::Settling(_) | Stage::Done(_) | Stage::Claimed => false,
         }
     }
 
@@ -399,8 +432,9 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
 
     fn cancel(&self) -> Cancel {
         let mut inner = lock(&self.inner);
+        let left = inner.leave_pending(Stage::Settling(None));
         let hook = inner.watchers.take_on_cancel();
-        if let Some(body) = inner.stage.leave_pending(Stage::Settling(None)) {
+        if let Some(body) = left {
             drop(inner);
             discard(body);
             self.announce(Err(TaskError::Cancelled));
@@ -434,6 +468,14 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
         self.perform(body, lane);
         true
     }
+
+    #[cfg(all(feature = "process", unix))]
+    fn attend(&self) -> Option<Arc<dyn Away>> {
+        match &lock(&self.inner).stage {
+            Stage::Pending(body) => body.written()?.away(),
+            Stage::Running | Stage::Settling(_) | Stage::Done(_) | Stage::Claimed => None,
+        }
+    }
 }
 
 impl<B: Body, X: Terms> Runnable for Cell<B, B::Output, X> {
@@ -462,7 +504,7 @@ impl<B: Body, X: Terms> Runnable for Cell<B, B::Output, X> {
     }
 
     fn refuse(&self, error: TaskError) {
-        let body = lock(&self.inner).stage.leave_pending(Stage::Settling(None));
+        let body = lock(&self.inner).leave_pending(Stage::Settling(None));
         if let Some(body) = body {
             discard(body);
             self.announce(Err(error));
@@ -471,6 +513,40 @@ impl<B: Body, X: Terms> Runnable for Cell<B, B::Output, X> {
 
     fn priority(&self) -> i32 {
         self.terms.priority()
+    }
+
+    #[cfg(all(feature = "process", unix))]
+    fn remote(self: Arc<Self>) -> Arc<dyn Remote> {
+        self
+    }
+}
+
+#[cfg(all(feature = "process", unix))]
+impl<B: Body, X: Terms> Remote for Cell<B, B::Output, X> {
+    fn written(&self) -> Option<Arc<Written>> {
+        match &lock(&self.inner).stage {
+            Stage::Pending(body) => body.written().cloned(),
+            Stage::Running | Stage::Settling(_) | Stage::Done(_) | Stage::Claimed => None,
+        }
+    }
+
+    fn is_observed(&self) -> bool {
+        X::OBSERVED
+    }
+
+    fn begin(&self, lane: Lane) -> Option<Duration> {
+        let left = lock(&self.inner).leave_pending(Stage::Running);
+        drop(left);
+        self.terms.started(lane);
+        self.terms.time_limit()
+    }
+
+    fn progress(&self, done: u64) {
+        self.terms.progressed(done);
+    }
+
+    fn conclude(&self, answer: Outcome<&[u8]>) {
+        self.settle(answer.and_then(B::read_back));
     }
 }
 
@@ -492,6 +568,25 @@ impl<B: Body, X: Terms> Inside for Cell<B, B::Output, X> {
     fn on_cancel(&self, hook: OnCancel) {
         // If the task is done, nothing is left to be reached.
         drop(self.watch(Watcher::OnCancel(hook)));
+    }
+
+    fn progress(&self, done: u64) {
+        self.terms.progressed(done);
+    }
+}
+
+impl<B: Body> Inner<B, B::Output> {
+    /// Goes on from pending, and hands out the work. `None` if the stage is another, or a worker in another process
+    /// has begun, which is seen here.
+    fn leave_pending(&mut self, next: Stage<B, B::Output>) -> Option<B> {
+        if let Stage::Pending(body) = &self.stage
+            && let Err(stop) = body.withdraw()
+        {
+            self.watchers.add(Watcher::OnCancel(stop));
+            self.stage = Stage::Running;
+            return None;
+        }
+        self.stage.leave_pending(next)
     }
 }
 

@@ -99,6 +99,29 @@ pub fn checkpoint() {
     }
 }
 
+/// Tells whoever observes the running task how far it is, as [`Moment::Progress`](crate::Moment): so many bytes, lines
+/// or whatever it counts, in all since it started.
+///
+/// Does nothing outside a task, or if nobody observes it. From another process not every call is passed on, but the
+/// last one before the task ends always is.
+///
+/// # Examples
+///
+/// ```
+/// use raincheck::{Event, Executor, Moment, Options, ThreadPool};
+///
+/// let (send, receive) = std::sync::mpsc::channel();
+/// let pool = ThreadPool::new(1);
+/// let observed = pool.with(Options::new().observer(move |event: &Event| drop(send.send(event.moment))));
+/// observed.submit(|| raincheck::progress(42)).result().unwrap();
+/// assert!(receive.try_iter().any(|moment| moment == Moment::Progress(42)));
+/// ```
+pub fn progress(done: u64) {
+    if let Some(task) = task() {
+        task.progress(done);
+    }
+}
+
 /// The lane that the running task is on; `None` outside an executor's worker.
 pub fn lane() -> Option<Lane> {
     WORKER.with_borrow(|worker| worker.as_ref().map(|worker| worker.lane))

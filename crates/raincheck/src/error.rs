@@ -23,6 +23,9 @@ pub enum TaskError {
     },
     /// The worker ended, or could not start, and took the task with it.
     WorkerLost(Box<Lost>),
+    /// The task could not be carried to where it would have run, or its value could not be carried back; why, and what
+    /// to do about it.
+    NotCarried(Box<str>),
     /// The executor's queue was full, and the executor was told to refuse work then.
     Refused,
     /// The executor was shut down before the task was handed to it.
@@ -42,12 +45,34 @@ pub struct Panic {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {
     reason: String,
+    death: Option<Death>,
+}
+
+/// How a worker that was a process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Death {
+    pub(crate) pid: u32,
+    pub(crate) task: Option<String>,
+    pub(crate) ran: Option<Duration>,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) signal_name: Option<&'static str>,
+    pub(crate) stderr: String,
 }
 
 impl TaskError {
     /// A task whose worker is gone for `reason`, which reads on after a colon: `"the promise was dropped"`.
     pub fn worker_lost(reason: impl Into<String>) -> Self {
-        Self::WorkerLost(Box::new(Lost { reason: reason.into() }))
+        Self::WorkerLost(Box::new(Lost { reason: reason.into(), death: None }))
+    }
+
+    #[cfg(all(feature = "process", unix))]
+    pub(crate) fn worker_died(death: Death) -> Self {
+        Self::WorkerLost(Box::new(Lost { reason: death.to_string(), death: Some(death) }))
+    }
+
+    pub(crate) fn not_carried(why: impl Into<Box<str>>) -> Self {
+        Self::NotCarried(why.into())
     }
 
     pub(crate) fn panicked(message: String, place: Option<String>) -> Self {
@@ -85,6 +110,70 @@ impl Lost {
     pub fn reason(&self) -> &str {
         &self.reason
     }
+
+    /// How the worker ended, if it was a process.
+    pub fn death(&self) -> Option<&Death> {
+        self.death.as_ref()
+    }
+}
+
+impl Death {
+    /// The number of the process.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The name of the task that it was running.
+    pub fn task(&self) -> Option<&str> {
+        self.task.as_deref()
+    }
+
+    /// How long it had been running the task.
+    pub fn ran(&self) -> Option<Duration> {
+        self.ran
+    }
+
+    /// The code that it exited with; `None` if a signal ended it.
+    pub fn exit_code(&self) -> Option<i32> {
+        self.exit_code
+    }
+
+    /// The number of the signal that ended it.
+    pub fn signal(&self) -> Option<i32> {
+        self.signal
+    }
+
+    /// The name of that signal, such as `SIGSEGV`.
+    pub fn signal_name(&self) -> Option<&'static str> {
+        self.signal_name
+    }
+
+    /// The last lines that it wrote to stderr.
+    pub fn stderr(&self) -> &str {
+        &self.stderr
+    }
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} ", self.pid)?;
+        match (self.exit_code, self.signal, self.signal_name) {
+            (Some(code), ..) => write!(f, "exited with code {code}")?,
+            (None, _, Some(name)) => write!(f, "was ended by {name}")?,
+            (None, Some(signal), None) => write!(f, "was ended by signal {signal}")?,
+            (None, None, None) => f.write_str("is gone")?,
+        }
+        if let Some(task) = &self.task {
+            write!(f, " while it ran `{task}`")?;
+        }
+        if let Some(ran) = self.ran {
+            write!(f, ", after {ran:.1?}")?;
+        }
+        if !self.stderr.is_empty() {
+            write!(f, "; its last lines on stderr:\n{}", self.stderr)?;
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for TaskError {
@@ -97,6 +186,7 @@ impl fmt::Display for TaskError {
             Self::Cancelled => f.write_str("task was cancelled"),
             Self::TimedOut { limit } => write!(f, "task timed out after {limit:?}"),
             Self::WorkerLost(lost) => write!(f, "task lost its worker: {}", lost.reason),
+            Self::NotCarried(why) => write!(f, "task could not be carried to another process: {why}"),
             Self::Refused => f.write_str("task was refused: the queue is full"),
             Self::ShutDown => f.write_str("task was refused: the executor is shut down"),
             Self::AllFailed(errors) => match errors.first() {

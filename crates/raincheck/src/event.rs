@@ -28,6 +28,8 @@ pub enum Moment {
     Submitted,
     /// A worker took it. A task that is cancelled or refused first never has this moment.
     Started(Lane),
+    /// It has said by [`progress`](crate::progress()) how far it is, in units of its own.
+    Progress(u64),
     /// It has its outcome. Nothing more happens to it.
     Finished(Ending),
 }
@@ -117,9 +119,13 @@ impl<T> From<&Outcome<T>> for Ending {
             Err(TaskError::Panicked(_)) => Self::Panicked,
             Err(TaskError::Cancelled) => Self::Cancelled,
             Err(TaskError::TimedOut { .. }) => Self::TimedOut,
-            Err(TaskError::WorkerLost(_) | TaskError::Refused | TaskError::ShutDown | TaskError::AllFailed(_)) => {
-                Self::Lost
-            }
+            Err(
+                TaskError::WorkerLost(_)
+                | TaskError::NotCarried(_)
+                | TaskError::Refused
+                | TaskError::ShutDown
+                | TaskError::AllFailed(_),
+            ) => Self::Lost,
         }
     }
 }

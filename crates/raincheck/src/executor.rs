@@ -63,6 +63,11 @@ pub trait Executor: Send + Sync {
         Home::NONE
     }
 
+    /// Whether its tasks leave this process, so that a call is to be written down when it is submitted.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// What is agreed for each of its tasks beyond the default; `None` if nothing is.
     fn options(&self) -> Option<&Options> {
         None
@@ -385,6 +390,10 @@ macro_rules! pass_on {
 
         fn home(&$this) -> Home {
             $executor.home()
+        }
+
+        fn is_remote(&$this) -> bool {
+            $executor.is_remote()
         }
     };
 }

@@ -17,9 +17,10 @@
 //!
 //! | to … | there is |
 //! |---|---|
-//! | run work | [`Inline`], [`ThreadPool`], `Tokio`; [`submit`] and [`for_each`] without any set-up |
+//! | run work | [`Inline`], [`ThreadPool`], `Tokio`, `ProcessPool`; [`submit`] and [`for_each`] without any set-up |
 //! | claim it | [`TaskFuture::result`], [`result_timeout`](TaskFuture::result_timeout), `.await`, [`on_done`](TaskFuture::on_done) |
 //! | call it off | [`TaskFuture::cancel`]; in the task, [`cancelled()`] and [`checkpoint`] |
+//! | say how far it is | [`progress()`] |
 //! | go on with it | [`map`](TaskFuture::map), [`then`](TaskFuture::then), [`and_then`](TaskFuture::and_then), [`timeout`](TaskFuture::timeout), … |
 //! | wait for many | [`wait`], [`as_completed`], [`CompletionQueue`], [`all`], [`any`], [`race`] |
 //! | work on many inputs | [`Executor::map`], lazily and in bounded memory |
@@ -47,14 +48,19 @@
 //!
 //! - `task`, on by default: the attribute `#[task]`, and with it serde. Without it the crate has no dependency.
 //! - `tokio`: the executor `Tokio`.
+//! - `process`: the executor `ProcessPool`, on Unix; elsewhere it adds nothing.
 
 #[cfg(feature = "task")]
 mod call;
+#[cfg(all(feature = "process", unix))]
+mod carry;
 mod cell;
 mod combine;
 mod context;
 mod drive;
 mod each;
+#[cfg(all(feature = "process", unix))]
+mod ear;
 mod error;
 mod event;
 mod executor;
@@ -63,6 +69,8 @@ mod inline;
 mod map;
 mod options;
 mod panics;
+#[cfg(all(feature = "process", unix))]
+mod process;
 mod program;
 mod promise;
 mod queue;
@@ -83,16 +91,20 @@ mod wait;
 pub use self::tokio::{Tokio, TokioBuilder};
 #[cfg(feature = "task")]
 pub use call::{Call, Context, Input, Portable, TaskFunction, TaskOf};
+#[cfg(all(feature = "process", unix))]
+pub use carry::{Entry, PortableError, tasks};
 pub use cell::Cancel;
 pub use combine::{all, all_settled, any, race};
-pub use context::{Home, blocking, cancelled, checkpoint, lane, with_worker_state};
-pub use error::{Lost, Outcome, Panic, TaskError};
+pub use context::{Home, blocking, cancelled, checkpoint, lane, progress, with_worker_state};
+pub use error::{Death, Lost, Outcome, Panic, TaskError};
 pub use event::{Ending, Event, Lane, Moment, Observer, TaskId};
 pub use executor::{Executor, Handle, InProcess, With};
 pub use future::TaskFuture;
 pub use inline::Inline;
 pub use map::{Function, Map, MapAsCompleted};
 pub use options::Options;
+#[cfg(all(feature = "process", unix))]
+pub use process::{ProcessPool, ProcessPoolBuilder, serve_if_worker};
 pub use program::{default_pool, for_each, map, scope, submit};
 pub use promise::{Promise, Running, promise};
 /// Makes a function a task: it stays a plain function, and its calls become values.
@@ -137,6 +149,72 @@ pub use wait::{AsCompleted, Awaited, CompletionQueue, Until, Waited, as_complete
 #[doc(hidden)]
 pub mod __private {
     pub use crate::call::Begun;
+    #[cfg(all(feature = "process", unix))]
+    pub use crate::carry::{ByError, ByNothing, BySerde, Carrier, Entry};
+}
+
+/// How a task function's value is carried to another process, and the function found there.
+#[cfg(all(feature = "process", unix))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __carried {
+    ($task:ty, $output:ty) => {
+        fn entry() -> &'static $crate::__private::Entry {
+            static ENTRY: $crate::__private::Entry = $crate::__private::Entry::of::<$task>();
+            &ENTRY
+        }
+
+        // The first of the three traits that holds for the type is found by the compiler, which looks through the
+        // references one by one.
+        fn write_output(
+            output: Self::Output,
+            to: &mut ::std::vec::Vec<u8>,
+        ) -> ::std::result::Result<(), ::std::string::String> {
+            #[allow(unused_imports)]
+            use $crate::__private::{ByError as _, ByNothing as _, BySerde as _};
+            (&&&$crate::__private::Carrier::<$output>::new()).write(output, to)
+        }
+
+        fn read_output(bytes: &[u8]) -> ::std::result::Result<Self::Output, ::std::string::String> {
+            #[allow(unused_imports)]
+            use $crate::__private::{ByError as _, ByNothing as _, BySerde as _};
+            (&&&$crate::__private::Carrier::<$output>::new()).read(bytes)
+        }
+    };
+}
+
+#[cfg(not(all(feature = "process", unix)))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __carried {
+    ($task:ty, $output:ty) => {};
+}
+
+/// Has a task function found by its name. Before `main`, and before the program can become a worker, which is the
+/// reason for the number: those with one come first.
+#[cfg(all(feature = "process", unix))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __registered {
+    ($task:ty) => {
+        const _: () = {
+            extern "C" fn register() {
+                <$task as $crate::TaskFunction>::entry().register();
+            }
+
+            #[used]
+            #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array.00500"))]
+            #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
+            static REGISTER: extern "C" fn() = register;
+        };
+    };
+}
+
+#[cfg(not(all(feature = "process", unix)))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __registered {
+    ($task:ty) => {};
 }
 
 /// The README's Rust, as tests.

@@ -194,6 +194,11 @@ where
 }
 
 impl<Out> Applied<Out> {
+    #[cfg(all(feature = "process", unix))]
+    pub(crate) fn new(values: Vec<Out>, errors: VecDeque<(usize, TaskError)>, took: Duration) -> Self {
+        Self { values, errors, took }
+    }
+
     /// Inputs that gave these values, in a time that says nothing.
     pub(crate) fn of(values: Vec<Out>) -> Self {
         Self { values, errors: VecDeque::new(), took: Duration::ZERO }

@@ -240,7 +240,7 @@ where
             let may_go_better = match &outcome {
                 Ok(result) => result.is_err(),
                 Err(error) => match error {
-                    TaskError::Cancelled | TaskError::ShutDown => false,
+                    TaskError::Cancelled | TaskError::ShutDown | TaskError::NotCarried(_) => false,
                     TaskError::Panicked(_)
                     | TaskError::TimedOut { .. }
                     | TaskError::WorkerLost(_)

@@ -91,32 +91,10 @@ macro_rules! setup_methods {
             self
         }
 
-        /// What the threads are called: this, a hyphen, and a number.
+        /// What the workers are called: this, a hyphen, and a number.
         #[must_use]
         pub fn name(mut self, name: impl Into<String>) -> Self {
             self.setup.name = name.into();
-            self
-        }
-
-        /// Has this called for each worker before its first task, on the thread that is about to run that.
-        ///
-        /// If it panics, the executor is broken: its tasks end as
-        /// [`TaskError::WorkerLost`](crate::TaskError::WorkerLost), and so do all that are submitted later.
-        #[must_use]
-        pub fn initializer(mut self, prepare: impl Fn(crate::Lane) + Send + Sync + 'static) -> Self {
-            self.setup.initializer(prepare);
-            self
-        }
-
-        /// Gives each worker a value of its own, which its tasks reach by
-        /// [`with_worker_state`](crate::with_worker_state). Made before the worker's first task; a panic does what
-        /// one in the [`initializer`](Self::initializer) does.
-        #[must_use]
-        pub fn worker_state<S: Send + 'static>(
-            mut self,
-            state: impl Fn(crate::Lane) -> S + Send + Sync + 'static,
-        ) -> Self {
-            self.setup.worker_state(state);
             self
         }
 
@@ -143,4 +121,31 @@ macro_rules! setup_methods {
     };
 }
 
-pub(crate) use setup_methods;
+/// The same for executors whose workers are threads of this process.
+macro_rules! worker_methods {
+    () => {
+        /// Has this called for each worker before its first task, on the thread that is about to run that.
+        ///
+        /// If it panics, the executor is broken: its tasks end as
+        /// [`TaskError::WorkerLost`](crate::TaskError::WorkerLost), and so do all that are submitted later.
+        #[must_use]
+        pub fn initializer(mut self, prepare: impl Fn(crate::Lane) + Send + Sync + 'static) -> Self {
+            self.setup.initializer(prepare);
+            self
+        }
+
+        /// Gives each worker a value of its own, which its tasks reach by
+        /// [`with_worker_state`](crate::with_worker_state). Made before the worker's first task; a panic does what
+        /// one in the [`initializer`](Self::initializer) does.
+        #[must_use]
+        pub fn worker_state<S: Send + 'static>(
+            mut self,
+            state: impl Fn(crate::Lane) -> S + Send + Sync + 'static,
+        ) -> Self {
+            self.setup.worker_state(state);
+            self
+        }
+    };
+}
+
+pub(crate) use {setup_methods, worker_methods};

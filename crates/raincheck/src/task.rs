@@ -5,8 +5,10 @@
 
 use std::{fmt, mem, pin::Pin, sync::Arc};
 
+#[cfg(all(feature = "process", unix))]
+use crate::{carry::Written, cell::Remote};
 use crate::{
-    cell::{Cell, Runnable, Terms},
+    cell::{Cell, OnCancel, Runnable, Terms},
     context,
     drive::{Driven, block_on},
     error::{Outcome, TaskError},
@@ -55,6 +57,17 @@ impl Task {
     /// How much it matters that this task runs before others; 0 unless the caller said otherwise.
     pub fn priority(&self) -> i32 {
         self.0.as_ref().map_or(0, |task| task.priority())
+    }
+
+    #[cfg(all(feature = "process", unix))]
+    pub(crate) fn of(task: Arc<dyn Runnable>) -> Self {
+        Self(Some(task))
+    }
+
+    /// Hands it to an executor whose workers are other processes, which from now on owes its outcome.
+    #[cfg(all(feature = "process", unix))]
+    pub(crate) fn into_remote(mut self) -> Option<Arc<dyn Remote>> {
+        self.0.take().map(Runnable::remote)
     }
 
     /// Ends the task with `error`; it is never run.
@@ -125,6 +138,39 @@ pub trait Body: Send + 'static {
     fn perform(self) -> Outcome<Self::Output>;
     /// Does the work as a future.
     fn into_future(self) -> Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    /// Writes the work down, for an executor whose workers are elsewhere.
+    fn write_down(&mut self) -> Result<(), TaskError> {
+        Err(TaskError::not_carried("it is not the call of a `#[raincheck::task]` function"))
+    }
+
+    /// The work as it was written down.
+    #[cfg(all(feature = "process", unix))]
+    fn written(&self) -> Option<&Arc<Written>> {
+        None
+    }
+
+    /// Reads what its worker has written down when it was done.
+    #[cfg(all(feature = "process", unix))]
+    fn read_back(_value: &[u8]) -> Outcome<Self::Output> {
+        Err(TaskError::not_carried("nobody can have written its value down"))
+    }
+
+    /// Whether a worker elsewhere has started it.
+    fn has_begun(&self) -> bool {
+        #[cfg(all(feature = "process", unix))]
+        return self.written().is_some_and(|written| written.has_begun());
+        #[cfg(not(all(feature = "process", unix)))]
+        false
+    }
+
+    /// Makes sure that no worker elsewhere starts it. If one has, what comes back stops it.
+    fn withdraw(&self) -> Result<(), OnCancel> {
+        #[cfg(all(feature = "process", unix))]
+        return self.written().map_or(Ok(()), |written| written.withdraw());
+        #[cfg(not(all(feature = "process", unix)))]
+        Ok(())
+    }
 }
 
 #[doc(hidden)]
@@ -206,18 +252,19 @@ where
 }
 
 /// Makes a task and hands it to the executor. The other end comes back.
-pub(crate) fn submit<E: Executor + ?Sized, B: Body>(executor: &E, body: B) -> TaskFuture<B::Output> {
+pub(crate) fn submit<E: Executor + ?Sized, B: Body>(executor: &E, mut body: B) -> TaskFuture<B::Output> {
+    let ready = if executor.is_remote() { body.write_down() } else { Ok(()) };
     match executor.options() {
-        None => hand_over(executor, Cell::new(body, executor.home(), ())),
+        None => hand_over(executor, Cell::new(body, executor.home(), ()), ready),
         Some(options) => {
             let terms = Agreed { id: TaskId::next(), options: options.clone() };
             terms.tell(Moment::Submitted);
-            hand_over(executor, Cell::new(body, executor.home(), terms))
+            hand_over(executor, Cell::new(body, executor.home(), terms), ready)
         }
     }
 }
 
-fn hand_over<E, B, X>(executor: &E, cell: Cell<B, B::Output, X>) -> TaskFuture<B::Output>
+fn hand_over<E, B, X>(executor: &E, cell: Cell<B, B::Output, X>, ready: Result<(), TaskError>) -> TaskFuture<B::Output>
 where
     E: Executor + ?Sized,
     B: Body,
@@ -225,7 +272,11 @@ where
 {
     let cell = Arc::new(cell);
     let future = TaskFuture::of(cell.clone());
-    executor.execute(Task(Some(cell)));
+    let task = Task(Some(cell));
+    match ready {
+        Ok(()) => executor.execute(task),
+        Err(error) => task.refuse(error),
+    }
     future
 }
 
@@ -254,6 +305,10 @@ impl Terms for Agreed {
 
     fn finished(&self, ending: Ending) {
         self.tell(Moment::Finished(ending));
+    }
+
+    fn progressed(&self, done: u64) {
+        self.tell(Moment::Progress(done));
     }
 
     fn time_limit(&self) -> Option<std::time::Duration> {

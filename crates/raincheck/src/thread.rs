@@ -33,7 +33,7 @@ use crate::{
     options::Options,
     panics,
     queue::{Lanes, Queue},
-    setup::{Full, Setup, setup_methods},
+    setup::{Full, Setup, setup_methods, worker_methods},
     sync::{
         AtomicBool, AtomicUsize, Condvar, JoinHandle, Mutex, MutexGuard, NOT_POISONED, Ordering, is_finished, linger,
         lock, spawn, spin,
@@ -92,6 +92,7 @@ impl ThreadPool {
 
 impl ThreadPoolBuilder {
     setup_methods!();
+    worker_methods!();
 
     /// How much stack each thread has, in bytes. Unless said, what threads of the standard library have.
     #[must_use]

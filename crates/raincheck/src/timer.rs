@@ -55,6 +55,12 @@ pub(crate) fn at(when: Instant, ring: impl FnOnce() + Send + 'static) -> Alarm {
     Alarm(Some(key))
 }
 
+/// Has `ring` called after `delay`, whatever happens meanwhile.
+#[cfg(all(feature = "process", unix))]
+pub(crate) fn later(delay: Duration, ring: impl FnOnce() + Send + 'static) {
+    std::mem::forget(after(delay, ring));
+}
+
 impl Drop for Alarm {
     fn drop(&mut self) {
         if let Some(key) = self.0 {

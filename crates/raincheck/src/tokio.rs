@@ -23,7 +23,7 @@ use crate::{
     options::Options,
     panics,
     queue::{Lanes, Queue},
-    setup::{Full, Setup, setup_methods},
+    setup::{Full, Setup, setup_methods, worker_methods},
     task::Task,
     timer,
 };
@@ -91,6 +91,7 @@ impl Tokio {
 
 impl TokioBuilder {
     setup_methods!();
+    worker_methods!();
 
     /// Makes the executor, with a runtime of its own.
     ///

@@ -32,6 +32,10 @@ pub(crate) fn wait_for<T: 'static>(task: &Arc<dyn Claim<T>>, until: Option<Insta
     if until.is_none() && help(task) {
         return true;
     }
+    #[cfg(all(feature = "process", unix))]
+    if crate::ear::listen_for(task, until) {
+        return true;
+    }
     if spin(|| task.flags().is_done()) {
         return true;
     }

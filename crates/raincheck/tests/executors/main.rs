@@ -4,6 +4,8 @@
 //! F for the future, E for the executor, W and A for waiting, S for shutting down, T for the pool of threads, I for
 //! initializers. P and a number is a promise of this library's design.
 
+#[cfg(feature = "task")]
+mod calls;
 mod deadlock;
 mod events;
 mod gate;

@@ -1,0 +1,1250 @@
+//! A pool of processes.
+//!
+//! Each worker is this program, started again, and has a socket of its own to the parent: no lock and no queue is
+//! shared by processes, so that no death can hold up anyone else. One lock guards what the pool knows: the tasks that
+//! wait, and which are with which worker. Whoever submits a task to an idle worker writes to its socket itself; one
+//! thread listens to all sockets.
+//!
+//! A worker does its tasks one after the other, and answers each in that order. Some may wait in its socket, so that
+//! it never idles between two; on a page of memory that both share (`process/page.rs`) either takes such a task for
+//! itself: the worker to start it, the parent to cancel it or give it to another.
+
+mod boot;
+mod link;
+mod page;
+mod poller;
+mod serve;
+mod wire;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ffi::{OsStr, OsString},
+    fmt, io,
+    ops::Range,
+    os::unix::process::ExitStatusExt,
+    process::ExitStatus,
+    sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+pub use self::serve::serve_if_worker;
+use self::{
+    link::Link,
+    page::PLACES,
+    poller::Poller,
+    serve::{Hello, Prepared},
+    wire::{FAILED, Frame, GROUP, Kind, OBSERVED},
+};
+use crate::{
+    call::{Call, TaskFunction},
+    carry::{self, Berth, Written},
+    cell::{Cancel, Remote},
+    context,
+    error::{Death, TaskError},
+    event::Lane,
+    executor::Executor,
+    options::Options,
+    panics,
+    queue::{Lanes, Queue},
+    setup::{Full, Setup, setup_methods},
+    task::Task,
+    timer::{self, Alarm},
+};
+
+/// An executor whose workers are processes: what a task does there, also if it crashes, costs that task and no other.
+///
+/// Calls of `#[raincheck::task]` functions can be submitted to it, whose arguments and value are written down and read
+/// back by serde; closures cannot. The workers are this same program, started again, which become workers before
+/// `main`: nothing needs to be done for it in a binary, an example, a test or a benchmark.
+///
+/// A task that panics, aborts, exits or is killed ends as an error that says so, and its worker is replaced. A task
+/// that is cancelled while it runs, or overruns its time limit, is killed, with whatever processes it has started.
+/// When this process ends, however it does, so do all workers.
+///
+/// Dropping the pool waits for all its tasks, those in the queue included; while unwinding from a panic it cancels
+/// those in the queue instead, and does not wait.
+///
+/// # Examples
+///
+/// ```
+/// use raincheck::{Executor, ProcessPool};
+///
+/// #[raincheck::task]
+/// fn area(width: u32, height: u32) -> u32 {
+///     width * height
+/// }
+///
+/// # fn main() -> Result<(), raincheck::TaskError> {
+/// let pool = ProcessPool::new(2);
+/// assert_eq!(pool.submit(area::call(6, 7)).result()?, 42);
+/// # Ok(())
+/// # }
+/// ```
+pub struct ProcessPool {
+    core: Arc<Core>,
+}
+
+/// How a [`ProcessPool`] is to be; made by [`ProcessPool::builder`].
+pub struct ProcessPoolBuilder {
+    setup: Setup,
+    program: Option<OsString>,
+    initializer: Option<Result<Prepared, TaskError>>,
+    worker_state: Option<Result<Prepared, TaskError>>,
+    tasks_per_worker: usize,
+    idle: Option<Duration>,
+    grace: Option<Duration>,
+}
+
+impl ProcessPool {
+    /// A pool of so many processes.
+    ///
+    /// # Panics
+    ///
+    /// If `workers` is 0.
+    pub fn new(workers: usize) -> Self {
+        Self::builder().workers(workers).build()
+    }
+
+    /// A pool that is to be described further. Unless said, it has a process for each processor.
+    pub fn builder() -> ProcessPoolBuilder {
+        ProcessPoolBuilder {
+            setup: Setup::new(),
+            program: None,
+            initializer: None,
+            worker_state: None,
+            tasks_per_worker: usize::MAX,
+            idle: None,
+            grace: None,
+        }
+    }
+
+    /// The processes that there are, by their numbers: for whoever watches them from outside.
+    pub fn pids(&self) -> Vec<u32> {
+        self.core.lot().hands.values().map(|hand| hand.link.pid).collect()
+    }
+}
+
+impl ProcessPoolBuilder {
+    setup_methods!();
+
+    /// Has each worker make this call before its first task.
+    ///
+    /// If it fails, the executor is broken: its tasks end as
+    /// [`TaskError::WorkerLost`](crate::TaskError::WorkerLost), and so do all that are submitted later. What it returns
+    /// is dropped.
+    #[must_use]
+    pub fn initializer<F: TaskFunction>(mut self, call: Call<F>) -> Self {
+        self.initializer = Some(prepared(call));
+        self
+    }
+
+    /// Gives each worker a value of its own, which this call returns there, and its tasks reach by
+    /// [`with_worker_state`](crate::with_worker_state). Made before the worker's first task; a failure does what one of
+    /// the [`initializer`](Self::initializer) does. The value stays there, and need not be one that serde knows.
+    #[must_use]
+    pub fn worker_state<F: TaskFunction>(mut self, call: Call<F>) -> Self {
+        self.worker_state = Some(prepared(call));
+        self
+    }
+
+    /// Has another program be the workers. It is one of Rust that has the same tasks, of the same signatures.
+    #[must_use]
+    pub fn worker_program(mut self, path: impl Into<OsString>) -> Self {
+        self.program = Some(path.into());
+        self
+    }
+
+    /// Replaces each worker when it has done so many tasks, at least 1. What leaks in a task leaks no further.
+    #[must_use]
+    pub fn tasks_per_worker(mut self, tasks: usize) -> Self {
+        self.tasks_per_worker = tasks.max(1);
+        self
+    }
+
+    /// Lets a worker go that has had nothing to do for so long. It is started anew when it is needed.
+    #[must_use]
+    pub fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.idle = Some(limit);
+        self
+    }
+
+    /// Gives a task that is cancelled, or overruns its time limit, so long to see [`cancelled`](crate::cancelled()) and
+    /// return before it is killed. Unless said, it is killed at once.
+    #[must_use]
+    pub fn grace(mut self, time: Duration) -> Self {
+        self.grace = Some(time);
+        self
+    }
+
+    /// Makes the pool. Its workers are started by the first tasks.
+    pub fn build(self) -> ProcessPool {
+        panics::note_places();
+        let poller = Poller::new();
+        let mut broken = None;
+        if self.program.is_none() && !boot::works() {
+            broken = Some(TaskError::worker_lost(
+                "this program does not become a worker by itself on this system: call `raincheck::serve_if_worker()` \
+                 first in `main`",
+            ));
+        }
+        let mut prepare = |call: Option<Result<Prepared, TaskError>>| match call.transpose() {
+            Ok(call) => call,
+            Err(error) => {
+                broken = Some(error);
+                None
+            }
+        };
+        let (initializer, worker_state) = (prepare(self.initializer), prepare(self.worker_state));
+        let poller = poller.unwrap_or_else(|error| panic!("the system provides no means to wait for sockets: {error}"));
+        let core = Arc::new_cyclic(|this| Core {
+            this: Weak::clone(this),
+            setup: self.setup,
+            program: self.program.unwrap_or_else(own_program),
+            initializer,
+            worker_state,
+            tasks_per_worker: self.tasks_per_worker,
+            idle: self.idle,
+            grace: self.grace,
+            lot: Mutex::new(Lot { broken, ..Lot::default() }),
+            room: Condvar::new(),
+            ended: Condvar::new(),
+            poller,
+            listening: Once::new(),
+        });
+        ProcessPool { core }
+    }
+}
+
+/// Writes down a call that every worker makes.
+fn prepared<F: TaskFunction>(call: Call<F>) -> Result<Prepared, TaskError> {
+    let written = carry::write_call::<F>(call.into_args())?;
+    let entry = written.entry;
+    Ok((entry.name().to_owned(), entry.signature().to_owned(), written.bytes.clone()))
+}
+
+/// This program, also if its file has been replaced.
+fn own_program() -> OsString {
+    if cfg!(target_os = "linux") {
+        return "/proc/self/exe".into();
+    }
+    std::env::current_exe().map_or_else(|_| OsStr::new("").into(), Into::into)
+}
+
+/// What the pool's threads share.
+pub(crate) struct Core {
+    this: Weak<Self>,
+    setup: Setup,
+    program: OsString,
+    initializer: Option<Prepared>,
+    worker_state: Option<Prepared>,
+    tasks_per_worker: usize,
+    idle: Option<Duration>,
+    grace: Option<Duration>,
+    lot: Mutex<Lot>,
+    /// There is room in a bounded queue.
+    room: Condvar,
+    /// The last worker has gone.
+    ended: Condvar,
+    poller: Poller,
+    listening: Once,
+}
+
+/// All that the lock guards.
+#[derive(Default)]
+struct Lot {
+    queue: Queue,
+    /// The workers, by the numbers of their links.
+    hands: BTreeMap<u64, Hand>,
+    /// Workers that are being started.
+    starting: usize,
+    next_link: u64,
+    lanes: Lanes,
+    /// How many workers in a row have ended before they were ready.
+    failures: u32,
+    /// Set while no worker is started, since the last ones could not.
+    rest: Option<Alarm>,
+    /// Set while a worker is idle that may be let go.
+    idle_alarm: Option<Alarm>,
+    closed: bool,
+    /// Why there will never be a worker.
+    broken: Option<TaskError>,
+}
+
+/// One worker, and what it has to do.
+struct Hand {
+    link: Arc<Link>,
+    phase: Phase,
+    /// The tasks that are with it and not answered, in the order in which it will.
+    flights: VecDeque<Flight>,
+    next_task: u64,
+    /// How many tasks it has been given in all.
+    taken: usize,
+    /// Which functions it has been told of.
+    defined: Vec<bool>,
+    /// How many tasks may be with it, which goes by how long they take.
+    window: usize,
+    /// Since when, and how many it has answered since, to know how long they take.
+    since: Instant,
+    answered: usize,
+}
+
+/// Where a worker is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Its process is started, and it has not said that it is ready.
+    Starting,
+    /// It does tasks.
+    Ready,
+    /// It gets no further ones: it has been told to go, or killed.
+    Leaving,
+}
+
+/// A task on its way to a worker, or with it.
+struct Flight {
+    number: u64,
+    /// `None` once it was taken back.
+    task: Option<Sent>,
+}
+
+/// What is known of a task that was sent.
+#[derive(Clone)]
+struct Sent {
+    task: Arc<dyn Remote>,
+    written: Arc<Written>,
+    /// What was said of it, if anyone observes it.
+    moments: Option<Arc<Mutex<Moments>>>,
+}
+
+/// What was said of a task to those who observe it, so that each thing is said once and in order.
+#[derive(Default)]
+struct Moments {
+    begun: bool,
+    over: bool,
+    time_limit: Option<Alarm>,
+}
+
+/// What is to be done once no lock is held.
+enum Act {
+    Begin(Sent, u64, u64, Lane),
+    Progress(Sent, u64, u64, Lane, u64),
+    /// The value is in this range of what was received.
+    Answer(Sent, Lane, bool, Range<usize>),
+    End(Sent, Lane, TaskError),
+    /// It never started.
+    Refuse(Arc<dyn Remote>, TaskError),
+    /// It is done already, and this may be the last who holds it.
+    Forget(Arc<dyn Remote>),
+    Flush(Arc<Link>),
+    Start(Lane),
+    BreakDown(TaskError),
+    MakeRoom,
+}
+
+/// How many workers in a row may fail to start before the pool gives up.
+const MOST_FAILURES: u32 = 5;
+
+/// How long the pool rests after the first of them; twice as long after the next.
+const FIRST_REST: Duration = Duration::from_millis(20);
+
+/// For how long a worker should have tasks waiting: longer than it takes to bring it more.
+const WINDOW_TIME: Duration = Duration::from_micros(400);
+
+/// No more tasks are with a worker at a time.
+const LARGEST_WINDOW: usize = 128;
+const _: () = assert!(LARGEST_WINDOW < PLACES);
+
+/// How long a worker that was told to go may take.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long a group of inputs that nobody wants may take to see it, before it is killed.
+const GROUP_GRACE: Duration = Duration::from_millis(100);
+
+impl Lot {
+    /// Why the pool takes no task, if so.
+    fn refusal(&self) -> Option<TaskError> {
+        self.broken.clone().or_else(|| self.closed.then_some(TaskError::ShutDown))
+    }
+
+    fn busy(&self) -> usize {
+        self.hands.values().filter(|hand| !hand.flights.is_empty()).count()
+    }
+
+    fn is_over(&self) -> bool {
+        (self.closed || self.broken.is_some()) && self.queue.len() == 0 && self.hands.is_empty() && self.starting == 0
+    }
+}
+
+impl Hand {
+    fn new(link: Arc<Link>) -> Self {
+        Self {
+            link,
+            phase: Phase::Starting,
+            flights: VecDeque::new(),
+            next_task: 1,
+            taken: 0,
+            defined: Vec::new(),
+            window: 2,
+            since: Instant::now(),
+            answered: 0,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.flights.is_empty() && self.phase != Phase::Leaving
+    }
+
+    /// Learns how many tasks may be with it.
+    fn learn(&mut self) {
+        if self.answered < self.window / 2 {
+            return;
+        }
+        let now = Instant::now();
+        let each = (now - self.since).as_nanos() / self.answered.max(1) as u128;
+        let ideal = usize::try_from(WINDOW_TIME.as_nanos() / each.max(1)).unwrap_or(LARGEST_WINDOW);
+        self.window = ideal.clamp(2, (self.window * 2).min(LARGEST_WINDOW));
+        self.since = now;
+        self.answered = 0;
+    }
+}
+
+impl Core {
+    fn lot(&self) -> MutexGuard<'_, Lot> {
+        // No user code runs under this lock, and none of ours panics.
+        self.lot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a task, and sees to it that someone comes for it. There is room for it.
+    fn push(&self, mut lot: MutexGuard<'_, Lot>, task: Task) {
+        if let Some(error) = lot.refusal() {
+            drop(lot);
+            return task.refuse(error);
+        }
+        lot.queue.push(task);
+        self.serve(lot);
+    }
+
+    /// Gives what waits to those who are idle, or has a worker started for it.
+    fn serve(&self, mut lot: MutexGuard<'_, Lot>) {
+        let mut acts = Vec::new();
+        self.distribute(&mut lot, &mut acts);
+        drop(lot);
+        self.perform(acts, &[]);
+    }
+
+    fn distribute(&self, lot: &mut Lot, acts: &mut Vec<Act>) {
+        while lot.queue.len() > 0 {
+            let idle = lot.hands.values().find(|hand| hand.is_idle()).map(|hand| hand.link.id);
+            match idle {
+                Some(id) => self.fill(lot, id, acts),
+                None => break,
+            }
+        }
+        let could_start = lot.hands.len() + lot.starting < self.setup.workers && lot.rest.is_none();
+        if could_start && lot.queue.len() > lot.starting && lot.broken.is_none() {
+            lot.starting += 1;
+            acts.push(Act::Start(Lane::new(lot.lanes.take())));
+        }
+    }
+
+    /// Gives a worker as many tasks as may be with it.
+    fn fill(&self, lot: &mut Lot, id: u64, acts: &mut Vec<Act>) {
+        let Lot { hands, queue, .. } = lot;
+        let Some(hand) = hands.get_mut(&id) else { return };
+        if hand.phase == Phase::Leaving {
+            return;
+        }
+        // Few enough that no worker runs dry while another one has several.
+        let share = (queue.len() / (2 * self.setup.workers)).max(1);
+        let window = if self.setup.bound.is_some() { 1 } else { hand.window.min(share) };
+        let before = hand.flights.len();
+        if before == 0 {
+            hand.since = Instant::now();
+            hand.answered = 0;
+        }
+        while hand.flights.len() < window && hand.taken < self.tasks_per_worker {
+            let Some(task) = queue.pop() else { break };
+            self.send(hand, task, acts);
+        }
+        if hand.flights.len() > before {
+            acts.push(Act::Flush(Arc::clone(&hand.link)));
+            if self.setup.bound.is_some() {
+                acts.push(Act::MakeRoom);
+            }
+        }
+    }
+
+    /// Puts a task on its way to a worker.
+    fn send(&self, hand: &mut Hand, task: Task, acts: &mut Vec<Act>) {
+        let Some(task) = task.into_remote() else { return };
+        let Some(written) = task.written() else {
+            let error = TaskError::not_carried("it was submitted to an executor of this process: submit its call here");
+            // If it is done already, as one that was cancelled, this is too late, and does nothing.
+            return acts.push(Act::Refuse(task, error));
+        };
+        let (link, number) = (Arc::clone(&hand.link), hand.next_task);
+        link.page.offer(number);
+        written.embark(Berth { away: Arc::clone(&link) as _, number });
+        // From here on whoever cancels it asks the page; who was before that has left nothing to send.
+        if task.written().is_none() {
+            return acts.push(Act::Forget(task));
+        }
+        let entry = written.entry.number() as usize;
+        if hand.defined.len() <= entry {
+            hand.defined.resize(entry + 1, false);
+        }
+        let mut posted = Ok(());
+        if !hand.defined[entry] {
+            hand.defined[entry] = true;
+            posted = define(&link, &written);
+        }
+        let mut flags = 0;
+        flags |= if written.is_group { GROUP } else { 0 };
+        if task.is_observed() {
+            flags |= OBSERVED;
+            link.be_observed();
+        }
+        if let Err(error) = posted.and_then(|()| link.post_call(&written, number, flags)) {
+            written.strand();
+            let error = TaskError::not_carried(format!("`{}`: {error}", written.entry.name()));
+            return acts.push(Act::Refuse(task, error));
+        }
+        let moments = task.is_observed().then(Arc::default);
+        hand.flights.push_back(Flight { number, task: Some(Sent { task, written, moments }) });
+        hand.next_task += 1;
+        hand.taken += 1;
+    }
+
+    /// Takes note of what a worker has sent, in the order in which it did. What follows from it comes back.
+    fn note(&self, link: &Arc<Link>, received: &[u8]) -> io::Result<Vec<Act>> {
+        let mut acts = Vec::new();
+        let mut lot = self.lot();
+        let Lot { hands, failures, .. } = &mut *lot;
+        let Some(hand) = hands.get_mut(&link.id) else { return Ok(acts) };
+        let mut rest = received;
+        let torn = |what: String| Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        let mut broken = None;
+        while let Some(frame) = Frame::split_from(&mut rest)? {
+            match frame.kind {
+                Kind::Done | Kind::Skipped => {
+                    if hand.flights.front().is_none_or(|flight| flight.number != frame.task) {
+                        return torn(format!("task {} is answered out of turn", frame.task));
+                    }
+                    let Some(flight) = hand.flights.pop_front() else { continue };
+                    hand.answered += 1;
+                    let Some(sent) = flight.task else { continue };
+                    if frame.kind == Kind::Done {
+                        let end = received.len() - rest.len();
+                        let payload = end - frame.payload.len()..end;
+                        acts.push(Act::Answer(sent, link.lane, frame.flags & FAILED != 0, payload));
+                    } else {
+                        acts.push(Act::Forget(sent.task));
+                    }
+                }
+                Kind::Started | Kind::Progress => {
+                    // It runs, and so is the first.
+                    let Some(Flight { number, task: Some(sent) }) = hand.flights.front() else { continue };
+                    let (sent, number) = (sent.clone(), *number);
+                    acts.push(match frame.payload.first_chunk() {
+                        Some(done) if frame.kind == Kind::Progress => {
+                            Act::Progress(sent, link.id, number, link.lane, u64::from_le_bytes(*done))
+                        }
+                        _ => Act::Begin(sent, link.id, number, link.lane),
+                    });
+                }
+                Kind::Ready => {
+                    hand.phase = if hand.phase == Phase::Starting { Phase::Ready } else { hand.phase };
+                    *failures = 0;
+                }
+                Kind::Broken => broken = Some(String::from_utf8_lossy(frame.payload).into_owned()),
+                kind => return torn(format!("{kind:?} from a worker")),
+            }
+        }
+        if let Some(why) = broken {
+            hand.phase = Phase::Leaving;
+            acts.push(Act::BreakDown(TaskError::worker_lost(format!("the executor's initializer failed: {why}"))));
+        }
+        if hand.flights.len() <= hand.window / 2 {
+            hand.learn();
+            self.fill(&mut lot, link.id, &mut acts);
+        }
+        self.distribute(&mut lot, &mut acts);
+        self.settle_idle(&mut lot, link.id, &mut acts);
+        Ok(acts)
+    }
+
+    /// Sees what becomes of a worker that may have nothing to do.
+    fn settle_idle(&self, lot: &mut Lot, id: u64, acts: &mut Vec<Act>) {
+        let is_idle = lot.hands.get(&id).is_some_and(Hand::is_idle);
+        if is_idle && self.relieve(lot, id, acts) {
+            return;
+        }
+        let is_ending = (lot.closed || lot.broken.is_some()) && lot.queue.len() == 0;
+        let Some(hand) = lot.hands.get_mut(&id).filter(|hand| hand.is_idle()) else { return };
+        if is_ending || hand.taken >= self.tasks_per_worker {
+            self.let_go(hand, acts);
+        } else if let Some(limit) = self.idle {
+            hand.since = Instant::now();
+            if lot.idle_alarm.is_none() {
+                lot.idle_alarm = Some(self.alarm(limit, Self::let_idle_go));
+            }
+        }
+    }
+
+    /// Gives an idle worker some of what waits with another one. Says whether there was any.
+    fn relieve(&self, lot: &mut Lot, id: u64, acts: &mut Vec<Act>) -> bool {
+        if lot.queue.len() > 0 {
+            return false;
+        }
+        let fullest = lot.hands.values_mut().filter(|hand| hand.link.id != id).max_by_key(|hand| hand.flights.len());
+        let Some(fullest) = fullest.filter(|hand| hand.flights.len() > 1) else { return false };
+        let mut taken = VecDeque::new();
+        let most = fullest.flights.len() / 2;
+        for flight in fullest.flights.iter_mut().rev().take(most) {
+            if let Some(sent) = flight.task.take_if(|sent| sent.written.disembark()) {
+                taken.push_front(Task::of(sent.task));
+            }
+        }
+        let found = !taken.is_empty();
+        lot.queue.push_front(taken);
+        self.fill(lot, id, acts);
+        found
+    }
+
+    /// Tells a worker to go. It has no task.
+    fn let_go(&self, hand: &mut Hand, acts: &mut Vec<Act>) {
+        hand.phase = Phase::Leaving;
+        // A frame without a payload is never too large.
+        let _ = hand.link.post(Frame::new(Kind::Bye));
+        acts.push(Act::Flush(Arc::clone(&hand.link)));
+        let link = Arc::downgrade(&hand.link);
+        // Nobody calls this off: it keeps nothing alive, and finds nobody if the worker has gone.
+        timer::later(FAREWELL, move || {
+            if let Some(link) = link.upgrade() {
+                link.kill();
+            }
+        });
+    }
+
+    fn let_idle_go(&self) {
+        let Some(limit) = self.idle else { return };
+        let mut acts = Vec::new();
+        let mut lot = self.lot();
+        lot.idle_alarm = None;
+        let now = Instant::now();
+        let mut next = None;
+        for hand in lot.hands.values_mut().filter(|hand| hand.is_idle()) {
+            match limit.checked_sub(now.saturating_duration_since(hand.since)) {
+                Some(rest) if !rest.is_zero() => next = Some(next.map_or(rest, |next: Duration| next.min(rest))),
+                _ => self.let_go(hand, &mut acts),
+            }
+        }
+        lot.idle_alarm = next.map(|rest| self.alarm(rest, Self::let_idle_go));
+        drop(lot);
+        self.perform(acts, &[]);
+    }
+
+    /// Has the clock call a method, if the pool is still there then.
+    fn alarm(&self, delay: Duration, ring: impl FnOnce(&Self) + Send + 'static) -> Alarm {
+        let this = Weak::clone(&self.this);
+        timer::after(delay, move || {
+            if let Some(this) = this.upgrade() {
+                ring(&this);
+            }
+        })
+    }
+
+    /// Does what follows from what was noted. No lock is held.
+    fn perform(&self, acts: Vec<Act>, received: &[u8]) {
+        // Those who wait for work come first, and then those who wait for a value.
+        for act in &acts {
+            match act {
+                Act::Flush(link) => link.flush(),
+                Act::MakeRoom => {
+                    drop(self.lot());
+                    self.room.notify_all();
+                }
+                Act::Start(lane) => self.start(*lane),
+                _ => {}
+            }
+        }
+        for act in acts {
+            match act {
+                Act::Flush(_) | Act::MakeRoom | Act::Start(_) => {}
+                Act::Begin(sent, link, number, lane) => self.begin(&sent, link, number, lane),
+                Act::Progress(sent, link, number, lane, done) => {
+                    self.begin(&sent, link, number, lane);
+                    if let Some(moments) = sent.moments
+                        && let Some(_moments) = Some(lock(&moments)).filter(|moments| !moments.over)
+                    {
+                        sent.task.progress(done);
+                    }
+                }
+                Act::Answer(sent, lane, is_failed, range) => {
+                    let payload = &received[range];
+                    let answer = if is_failed { Err(carry::read_error(payload)) } else { Ok(payload) };
+                    end(&sent, lane, answer);
+                }
+                Act::End(sent, lane, error) => end(&sent, lane, Err(error)),
+                Act::Refuse(task, error) => Task::of(task).refuse(error),
+                Act::Forget(task) => panics::discard(task),
+                Act::BreakDown(error) => self.break_down(&error),
+            }
+        }
+    }
+
+    /// Says that a task has started, once.
+    fn begin(&self, sent: &Sent, link: u64, number: u64, lane: Lane) {
+        let Some(moments) = &sent.moments else { return };
+        let mut moments = lock(moments);
+        if moments.begun || moments.over {
+            return;
+        }
+        moments.begun = true;
+        if let Some(limit) = sent.task.begin(lane) {
+            let overrun = move |core: &Self| {
+                core.end_early(link, number, TaskError::TimedOut { limit });
+            };
+            moments.time_limit = Some(self.alarm(limit, overrun));
+        }
+    }
+
+    /// Stops a task that a worker has begun, since nobody wants it.
+    fn stop(&self, link: u64, number: u64) -> Cancel {
+        self.end_early(link, number, TaskError::Cancelled)
+    }
+
+    /// Ends a task that a worker has begun, and stops the worker, one way or the other.
+    fn end_early(&self, link: u64, number: u64, error: TaskError) -> Cancel {
+        let mut lot = self.lot();
+        let Some(hand) = lot.hands.get_mut(&link) else { return Cancel::TooLate };
+        let Some(sent) =
+            (hand.flights.iter()).find(|flight| flight.number == number).and_then(|flight| flight.task.clone())
+        else {
+            return Cancel::TooLate;
+        };
+        let link = Arc::clone(&hand.link);
+        let is_group = sent.written.is_group;
+        let grace = self.grace.or(is_group.then_some(GROUP_GRACE));
+        if grace.is_none() {
+            hand.phase = Phase::Leaving;
+        }
+        drop(lot);
+        let Some(grace) = grace else {
+            // The outcome comes first: the end of the worker would be one, too.
+            end(&sent, link.lane, Err(error));
+            link.kill();
+            return Cancel::Stopped;
+        };
+        link.ask_to_stop(number);
+        let is_cancelled = error.is_cancelled();
+        if is_group || !is_cancelled {
+            end(&sent, link.lane, Err(error));
+        }
+        let id = link.id;
+        let this = Weak::clone(&self.this);
+        timer::later(grace, move || {
+            if let Some(this) = this.upgrade() {
+                this.kill_if_still_at(id, number);
+            }
+        });
+        if is_cancelled && !is_group { Cancel::Requested } else { Cancel::Stopped }
+    }
+
+    /// Kills a worker whose task was asked to stop and has not.
+    fn kill_if_still_at(&self, link: u64, number: u64) {
+        let mut lot = self.lot();
+        let Some(hand) = lot.hands.get_mut(&link) else { return };
+        let Some(sent) =
+            (hand.flights.front()).filter(|flight| flight.number == number).and_then(|flight| flight.task.clone())
+        else {
+            return;
+        };
+        hand.phase = Phase::Leaving;
+        let link = Arc::clone(&hand.link);
+        drop(lot);
+        end(&sent, link.lane, Err(TaskError::Cancelled));
+        link.kill();
+    }
+
+    /// Starts a worker, on a thread of its own, since that takes a while.
+    fn start(&self, lane: Lane) {
+        let Some(this) = self.this.upgrade() else { return };
+        self.listen();
+        let started = thread::Builder::new().name("raincheck-start".into()).spawn(move || {
+            let id = {
+                let mut lot = this.lot();
+                lot.next_link += 1;
+                lot.next_link
+            };
+            let hello: Hello = (
+                this.setup.name.clone(),
+                u32::try_from(lane.index()).unwrap_or(u32::MAX),
+                this.initializer.clone(),
+                this.worker_state.clone(),
+            );
+            match Link::start(Weak::clone(&this.this), id, &this.program, &hello) {
+                Ok(link) => this.enlist(Arc::new(link)),
+                Err(error) => this.has_not_started(lane, &error),
+            }
+        });
+        if let Err(error) = started {
+            let this = self.this.upgrade().expect("whoever calls this holds it");
+            this.has_not_started(lane, &error);
+        }
+    }
+
+    /// Takes in a worker that has been started.
+    fn enlist(&self, link: Arc<Link>) {
+        let mut acts = Vec::new();
+        let mut lot = self.lot();
+        lot.starting -= 1;
+        let id = link.id;
+        lot.hands.insert(id, Hand::new(Arc::clone(&link)));
+        self.distribute(&mut lot, &mut acts);
+        self.settle_idle(&mut lot, id, &mut acts);
+        drop(lot);
+        self.perform(acts, &[]);
+        // Only now, so that what it says finds it here.
+        if link.list(self).is_err() {
+            self.bury(&link);
+        }
+    }
+
+    fn has_not_started(&self, lane: Lane, error: &io::Error) {
+        let mut lot = self.lot();
+        lot.starting -= 1;
+        lot.lanes.give(lane.index());
+        let program = self.program.to_string_lossy().into_owned();
+        let why = TaskError::worker_lost(format!("no worker could be started from `{program}`: {error}"));
+        self.has_failed(lot, why);
+    }
+
+    /// Rests before the next worker is started, or gives up.
+    fn has_failed(&self, mut lot: MutexGuard<'_, Lot>, why: TaskError) {
+        lot.failures += 1;
+        let is_alone = lot.hands.is_empty() && lot.starting == 0;
+        if lot.failures >= MOST_FAILURES && is_alone {
+            drop(lot);
+            return self.break_down(&why);
+        }
+        let rest = FIRST_REST * 2_u32.pow(lot.failures.min(8) - 1);
+        lot.rest = Some(self.alarm(rest, |core| {
+            let mut lot = core.lot();
+            let rung = lot.rest.take();
+            core.serve(lot);
+            drop(rung);
+        }));
+        drop(lot);
+        self.ended.notify_all();
+    }
+
+    /// Ends all tasks that have not started, and those to come, since there will be no worker for them.
+    fn break_down(&self, error: &TaskError) {
+        let mut acts = Vec::new();
+        let mut lot = self.lot();
+        lot.broken.get_or_insert_with(|| error.clone());
+        let mut tasks = lot.queue.take_all();
+        let ids: Vec<u64> = lot.hands.keys().copied().collect();
+        for id in ids {
+            let Some(hand) = lot.hands.get_mut(&id) else { continue };
+            tasks.extend(take_back(hand));
+            self.settle_idle(&mut lot, id, &mut acts);
+        }
+        drop(lot);
+        self.room.notify_all();
+        self.ended.notify_all();
+        for task in tasks {
+            task.refuse(error.clone());
+        }
+        self.perform(acts, &[]);
+    }
+
+    /// Starts the thread that listens to all workers, if it is not there.
+    fn listen(&self) {
+        self.listening.call_once(|| {
+            let Some(this) = self.this.upgrade() else { return };
+            let started = thread::Builder::new().name("raincheck-process".into()).spawn(move || this.hear_all());
+            if let Err(error) = started {
+                self.break_down(&TaskError::worker_lost(format!("no thread could be started: {error}")));
+            }
+        });
+    }
+
+    /// The life of that thread.
+    fn hear_all(&self) {
+        let mut ready = Vec::new();
+        while !self.lot().is_over() {
+            if let Err(error) = self.poller.wait(&mut ready) {
+                self.break_down(&TaskError::worker_lost(format!("nobody can listen to the workers: {error}")));
+                return;
+            }
+            for ready in &ready {
+                let link = self.lot().hands.get(&(ready.token / 2)).map(|hand| Arc::clone(&hand.link));
+                let Some(link) = link else { continue };
+                if ready.token % 2 == 1 {
+                    link.hear(self);
+                    continue;
+                }
+                if ready.can_write {
+                    link.flush();
+                }
+                if ready.can_read && !link.receive(self) {
+                    self.bury(&link);
+                }
+            }
+        }
+    }
+
+    /// Sees to a worker that is gone, or talks nonsense.
+    fn bury(&self, link: &Arc<Link>) {
+        if !link.is_first_at_grave() {
+            return;
+        }
+        self.poller.remove(std::os::fd::AsFd::as_fd(&link.socket));
+        // Also its children, whose group bears its number until it is reaped; and the worker, should it be alive.
+        link.kill();
+        for _ in 0..20 {
+            if let Some(status) = link.try_reap() {
+                return self.has_died(link, status);
+            }
+            thread::yield_now();
+        }
+        let (this, link) = (self.this.upgrade(), Arc::clone(link));
+        let wait = move || {
+            let status = link.reap();
+            if let Some(this) = this {
+                this.has_died(&link, status);
+            }
+        };
+        // Without a thread for it, the wait is done here: it is a short one.
+        if let Err((_error, wait)) = spawn("raincheck-reaper", wait) {
+            wait();
+        }
+    }
+
+    fn has_died(&self, link: &Arc<Link>, status: io::Result<ExitStatus>) {
+        link.hear(self);
+        let mut acts = Vec::new();
+        let mut lot = self.lot();
+        let Some(hand) = lot.hands.remove(&link.id) else { return };
+        // Until its place is taken, so that the pool does not seem to be over meanwhile.
+        lot.starting += 1;
+        drop(lot);
+        let mut stranded = VecDeque::new();
+        let mut has_cost = false;
+        for flight in hand.flights {
+            let Some(sent) = flight.task else { continue };
+            if sent.written.disembark() {
+                stranded.push_back(Task::of(sent.task));
+                continue;
+            }
+            sent.written.strand();
+            if link.page.has_started(flight.number) {
+                has_cost = true;
+                let death = death_of(link, &status, Some((sent.written.entry.name(), link.page.ran())));
+                acts.push(Act::End(sent, link.lane, TaskError::worker_died(death)));
+            } else {
+                acts.push(Act::Forget(sent.task));
+            }
+        }
+        // First, so that nobody sees the next task on this lane before the end of this one.
+        self.perform(acts, &[]);
+
+        let mut acts = Vec::new();
+        let mut lot = self.lot();
+        lot.starting -= 1;
+        lot.lanes.give(link.lane.index());
+        let (plain, ranked): (Vec<_>, Vec<_>) = stranded.into_iter().partition(|task| task.priority() == 0);
+        lot.queue.push_front(plain.into());
+        ranked.into_iter().for_each(|task| lot.queue.push(task));
+        if hand.phase == Phase::Starting && !has_cost && lot.broken.is_none() {
+            let death = death_of(link, &status, None);
+            let why = TaskError::worker_lost(format!("no worker could make itself ready; the last one, {death}"));
+            self.has_failed(lot, why);
+        } else {
+            self.distribute(&mut lot, &mut acts);
+            drop(lot);
+            self.perform(acts, &[]);
+        }
+        self.room.notify_all();
+        self.tell_the_end();
+    }
+
+    /// Tells everyone who waits for it that the last worker has gone, if so.
+    fn tell_the_end(&self) {
+        if self.lot().is_over() {
+            self.ended.notify_all();
+            self.poller.wake();
+        }
+    }
+
+    fn is_full(&self, lot: &Lot, bound: usize) -> bool {
+        lot.queue.len() >= bound + self.setup.workers.saturating_sub(lot.busy())
+    }
+
+    fn push_blocking(&self, bound: usize, task: Task) {
+        let mut lot = self.lot();
+        while self.is_full(&lot, bound) && lot.refusal().is_none() {
+            lot = self.room.wait(lot).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.push(lot, task);
+    }
+
+    /// Runs a task on the calling thread, in this process.
+    fn run_in_caller(&self, mut lot: MutexGuard<'_, Lot>, task: Task) {
+        let lane = lot.lanes.take();
+        drop(lot);
+        task.run(Lane::new(lane));
+        self.lot().lanes.give(lane);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Tells a worker which function a number means.
+fn define(link: &Link, written: &Written) -> io::Result<()> {
+    let entry = written.entry;
+    let mut payload = Vec::new();
+    carry::write(&(entry.name(), entry.signature()), &mut payload).map_err(io::Error::other)?;
+    link.post(Frame { entry: entry.number(), payload: &payload, ..Frame::new(Kind::Define) })
+}
+
+/// Hands in a task's outcome. If it is observed, it has started first, and nothing is said of it afterwards.
+fn end(sent: &Sent, lane: Lane, answer: Result<&[u8], TaskError>) {
+    let Some(moments) = &sent.moments else { return sent.task.conclude(answer) };
+    let mut moments = lock(moments);
+    if moments.over {
+        return;
+    }
+    moments.over = true;
+    let alarm = moments.time_limit.take();
+    if !moments.begun {
+        moments.begun = true;
+        sent.task.begin(lane);
+    }
+    sent.task.conclude(answer);
+    drop(moments);
+    drop(alarm);
+}
+
+/// Takes back from a worker what it has not started, in the order in which it would have.
+fn take_back(hand: &mut Hand) -> Vec<Task> {
+    let waiting = hand.flights.iter_mut().filter_map(|flight| flight.task.take_if(|sent| sent.written.disembark()));
+    waiting.map(|sent| Task::of(sent.task)).collect()
+}
+
+/// All that is known of a worker's end.
+fn death_of(link: &Link, status: &io::Result<ExitStatus>, running: Option<(&str, Duration)>) -> Death {
+    let status = status.as_ref().ok();
+    let signal = status.and_then(ExitStatusExt::signal);
+    Death {
+        pid: link.pid,
+        task: running.map(|(name, _)| name.to_owned()),
+        ran: running.map(|(_, ran)| ran),
+        exit_code: status.and_then(ExitStatus::code),
+        signal,
+        signal_name: signal.and_then(signal_name),
+        stderr: link.last_words(),
+    }
+}
+
+fn signal_name(number: i32) -> Option<&'static str> {
+    use rustix::process::Signal;
+    let names = [
+        (Signal::HUP, "SIGHUP"),
+        (Signal::INT, "SIGINT"),
+        (Signal::QUIT, "SIGQUIT"),
+        (Signal::ILL, "SIGILL"),
+        (Signal::TRAP, "SIGTRAP"),
+        (Signal::ABORT, "SIGABRT"),
+        (Signal::BUS, "SIGBUS"),
+        (Signal::FPE, "SIGFPE"),
+        (Signal::KILL, "SIGKILL"),
+        (Signal::USR1, "SIGUSR1"),
+        (Signal::SEGV, "SIGSEGV"),
+        (Signal::USR2, "SIGUSR2"),
+        (Signal::PIPE, "SIGPIPE"),
+        (Signal::ALARM, "SIGALRM"),
+        (Signal::TERM, "SIGTERM"),
+        (Signal::XCPU, "SIGXCPU"),
+        (Signal::XFSZ, "SIGXFSZ"),
+        (Signal::SYS, "SIGSYS"),
+    ];
+    names.into_iter().find(|(signal, _)| signal.as_raw() == number).map(|(_, name)| name)
+}
+
+/// Starts a thread, and gives the work back if there can be none.
+fn spawn<F: FnOnce() + Send + 'static>(name: &str, work: F) -> Result<(), (io::Error, F)> {
+    let work = Arc::new(Mutex::new(Some(work)));
+    let its = Arc::clone(&work);
+    let started = thread::Builder::new().name(name.into()).spawn(move || {
+        if let Some(work) = lock(&its).take() {
+            work();
+        }
+    });
+    match started {
+        Ok(_) => Ok(()),
+        Err(error) => Err((error, lock(&work).take().expect("no thread has taken it"))),
+    }
+}
+
+impl Executor for Core {
+    fn execute(&self, task: Task) {
+        let lot = self.lot();
+        match self.setup.bound {
+            Some((bound, full)) if self.is_full(&lot, bound) && lot.refusal().is_none() => match full {
+                Full::Refuse => {
+                    drop(lot);
+                    task.refuse(TaskError::Refused);
+                }
+                Full::RunInCaller => self.run_in_caller(lot, task),
+                Full::Block => {
+                    drop(lot);
+                    if timer::is_clock() {
+                        timer::hand_over_elsewhere(self.core(), task);
+                    } else {
+                        context::blocking(|| self.push_blocking(bound, task));
+                    }
+                }
+            },
+            _ => self.push(lot, task),
+        }
+    }
+
+    fn workers(&self) -> usize {
+        self.setup.workers
+    }
+
+    fn close(&self) {
+        let mut acts = Vec::new();
+        let mut lot = self.lot();
+        lot.closed = true;
+        let ids: Vec<u64> = lot.hands.keys().copied().collect();
+        for id in ids {
+            self.settle_idle(&mut lot, id, &mut acts);
+        }
+        drop(lot);
+        self.perform(acts, &[]);
+        self.room.notify_all();
+        self.ended.notify_all();
+        self.tell_the_end();
+    }
+
+    fn drain(&self) -> Vec<Task> {
+        let mut acts = Vec::new();
+        let mut lot = self.lot();
+        let mut tasks: Vec<Task> = lot.hands.values_mut().flat_map(take_back).collect();
+        tasks.extend(lot.queue.take_all());
+        let ids: Vec<u64> = lot.hands.keys().copied().collect();
+        for id in ids {
+            self.settle_idle(&mut lot, id, &mut acts);
+        }
+        drop(lot);
+        self.perform(acts, &[]);
+        self.room.notify_all();
+        self.tell_the_end();
+        tasks
+    }
+
+    fn join(&self, deadline: Option<Instant>) -> bool {
+        context::blocking(|| {
+            let mut lot = self.lot();
+            while !(lot.closed && lot.is_over()) {
+                lot = match deadline {
+                    None => self.ended.wait(lot).unwrap_or_else(PoisonError::into_inner),
+                    Some(deadline) => {
+                        let rest = deadline.saturating_duration_since(Instant::now());
+                        if rest.is_zero() {
+                            return false;
+                        }
+                        self.ended.wait_timeout(lot, rest).unwrap_or_else(PoisonError::into_inner).0
+                    }
+                };
+            }
+            true
+        })
+    }
+
+    fn core(&self) -> Arc<dyn Executor> {
+        self.this.upgrade().expect("whoever calls this holds it")
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    fn options(&self) -> Option<&Options> {
+        self.setup.options()
+    }
+}
+
+impl Executor for ProcessPool {
+    fn execute(&self, task: Task) {
+        self.core.execute(task);
+    }
+
+    fn workers(&self) -> usize {
+        self.core.workers()
+    }
+
+    fn close(&self) {
+        self.core.close();
+    }
+
+    fn drain(&self) -> Vec<Task> {
+        self.core.drain()
+    }
+
+    fn join(&self, deadline: Option<Instant>) -> bool {
+        self.core.join(deadline)
+    }
+
+    fn core(&self) -> Arc<dyn Executor> {
+        Arc::clone(&self.core) as _
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    fn options(&self) -> Option<&Options> {
+        self.core.options()
+    }
+}
+
+impl Drop for ProcessPool {
+    fn drop(&mut self) {
+        self.close();
+        if thread::panicking() {
+            drop(self.drain());
+        } else {
+            self.join(None);
+        }
+    }
+}
+
+impl fmt::Debug for ProcessPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lot = self.core.lot();
+        f.debug_struct("ProcessPool")
+            .field("name", &self.core.setup.name)
+            .field("workers", &self.core.setup.workers)
+            .field("processes", &lot.hands.len())
+            .field("waiting", &lot.queue.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ProcessPoolBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessPoolBuilder")
+            .field("workers", &self.setup.workers)
+            .field("name", &self.setup.name)
+            .field("queue", &self.setup.bound)
+            .field("options", &self.setup.options)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,469 @@
+//! The parent's end of one worker: the process, its socket, what it says on stderr.
+
+use std::{
+    collections::VecDeque,
+    ffi::OsStr,
+    io::{self, PipeWriter, Read, Write},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{net::UnixStream, process::CommandExt},
+    },
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use rustix::{
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags},
+    process::{Pid, Signal, kill_process_group},
+};
+
+use super::{
+    Act, Core,
+    page::Page,
+    poller::Interest,
+    serve::{Hello, PARENT},
+    wire::{Frame, HEAD, Inbox, Kind},
+};
+use crate::{
+    carry::{self, Away, Written},
+    cell::Cancel,
+    ear::Ear,
+    event::Lane,
+};
+
+/// One worker, as its parent holds it.
+pub(super) struct Link {
+    /// Unlike any other of this pool, ever.
+    pub(super) id: u64,
+    pub(super) lane: Lane,
+    pub(super) pid: u32,
+    pub(super) page: Page,
+    pub(super) socket: UnixStream,
+    pool: Weak<Core>,
+    /// A byte in it has the worker look at the page; its end tells the worker that the parent is gone.
+    bell: PipeWriter,
+    child: Mutex<Option<Child>>,
+    out: Mutex<Outbox>,
+    inbox: Mutex<Inbox>,
+    stderr: Mutex<Stderr>,
+    /// Which thread, that waits for a task, reads the socket itself.
+    attended_by: AtomicUsize,
+    is_observed: AtomicBool,
+    buried: AtomicBool,
+}
+
+/// The number of no thread.
+const NOBODY: usize = 0;
+
+/// What was read, and what follows from it.
+#[derive(Default)]
+struct Received {
+    whole: Vec<u8>,
+    acts: Vec<Act>,
+    /// Nothing more will come.
+    is_over: bool,
+    may_be_more: bool,
+}
+
+/// What is to be sent.
+#[derive(Default)]
+struct Outbox {
+    chunks: VecDeque<Chunk>,
+    /// How much of the first chunk is sent.
+    sent: usize,
+    /// Whether the socket is full, and the poller says when it is not.
+    is_stuck: bool,
+}
+
+enum Chunk {
+    /// Frames, one after the other.
+    Frames(Vec<u8>),
+    /// A payload that is too large to be copied.
+    Payload(Arc<Written>),
+}
+
+/// A payload that is larger is sent from where it is.
+const LARGEST_COPIED: usize = 16 * 1024;
+
+impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Frames(bytes) => bytes,
+            Self::Payload(written) => &written.bytes,
+        }
+    }
+}
+
+/// What a worker has written to stderr.
+struct Stderr {
+    pipe: Option<ChildStderr>,
+    /// The end of it, for whoever asks what happened.
+    last: Vec<u8>,
+    /// The beginning of a line whose end has not come.
+    line: Vec<u8>,
+}
+
+/// How much of it is kept.
+const LAST_BYTES: usize = 4096;
+const LAST_LINES: usize = 10;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is behind these locks is whole at every step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Link {
+    /// Starts a process. It is told who it is, and can be given tasks at once.
+    pub(super) fn start(pool: Weak<Core>, id: u64, program: &OsStr, hello: &Hello) -> io::Result<Self> {
+        let (page, page_file) = Page::new()?;
+        let (ours, theirs) = UnixStream::pair()?;
+        let (pipe, bell) = io::pipe()?;
+        let mut child = Command::new(program)
+            .arg0(format!("{}-{}", hello.0, hello.1))
+            .env(PARENT, std::process::id().to_string())
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stderr(Stdio::piped())
+            // So that a kill reaches what the tasks have started, and a Ctrl-C only the parent, who decides.
+            .process_group(0)
+            .spawn()?;
+        let stderr = child.stderr.take();
+        let link = Self {
+            id,
+            lane: Lane::new(hello.1 as usize),
+            pid: child.id(),
+            page,
+            socket: ours,
+            pool,
+            bell,
+            child: Mutex::new(Some(child)),
+            out: Mutex::default(),
+            inbox: Mutex::default(),
+            stderr: Mutex::new(Stderr { pipe: stderr, last: Vec::new(), line: Vec::new() }),
+            attended_by: AtomicUsize::new(NOBODY),
+            is_observed: AtomicBool::new(false),
+            buried: AtomicBool::new(false),
+        };
+        let said = link.introduce(&[page_file, pipe.into()], hello);
+        if let Err(error) = said {
+            link.kill();
+            drop(link.reap());
+            return Err(error);
+        }
+        Ok(link)
+    }
+
+    fn introduce(&self, descriptors: &[OwnedFd; 2], hello: &Hello) -> io::Result<()> {
+        let descriptors = descriptors.each_ref().map(AsFd::as_fd);
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        match rustix::net::sendmsg(&self.socket, &[io::IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL) {
+            // It has ended already, which whoever listens to it will see.
+            Ok(_) | Err(rustix::io::Errno::PIPE) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.socket.set_nonblocking(true)?;
+        if let Some(pipe) = &lock(&self.stderr).pipe {
+            rustix::io::ioctl_fionbio(pipe, true)?;
+        }
+        let mut payload = Vec::new();
+        carry::write(hello, &mut payload).map_err(io::Error::other)?;
+        self.post(Frame { payload: &payload, ..Frame::new(Kind::Hello) })?;
+        self.flush();
+        Ok(())
+    }
+
+    /// Adds a frame to what is to be sent. [`flush`](Self::flush) sends it.
+    pub(super) fn post(&self, frame: Frame<'_>) -> io::Result<()> {
+        let head = frame.head()?;
+        let mut out = lock(&self.out);
+        let frames = out.frames();
+        frames.extend_from_slice(&head);
+        frames.extend_from_slice(frame.payload);
+        Ok(())
+    }
+
+    /// The same for a call, whose bytes are sent from where they are if they are many.
+    pub(super) fn post_call(&self, written: &Arc<Written>, task: u64, flags: u8) -> io::Result<()> {
+        let frame = Frame { kind: Kind::Task, flags, entry: written.entry.number(), task, payload: &written.bytes };
+        if written.bytes.len() <= LARGEST_COPIED {
+            return self.post(frame);
+        }
+        let head = frame.head()?;
+        let mut out = lock(&self.out);
+        out.frames().extend_from_slice(&head);
+        out.chunks.push_back(Chunk::Payload(Arc::clone(written)));
+        Ok(())
+    }
+
+    /// Sends what the socket takes now; the poller sees to the rest.
+    pub(super) fn flush(&self) {
+        let mut out = lock(&self.out);
+        let before = out.is_stuck;
+        out.is_stuck = out.send(&self.socket);
+        if out.is_stuck != before {
+            self.watch_for(&out);
+        }
+    }
+
+    /// Has the poller look for what nobody else does.
+    fn watch(&self) {
+        self.watch_for(&lock(&self.out));
+    }
+
+    fn watch_for(&self, out: &Outbox) {
+        if let Some(pool) = self.pool.upgrade() {
+            let interest = Interest { read: self.attended_by.load(Ordering::SeqCst) == NOBODY, write: out.is_stuck };
+            pool.poller.change(self.socket.as_fd(), self.token(), interest);
+        }
+    }
+
+    /// What the poller calls its socket; its stderr is the next number.
+    pub(super) fn token(&self) -> u64 {
+        self.id * 2
+    }
+
+    /// Has the poller listen to this worker.
+    pub(super) fn list(&self, pool: &Core) -> io::Result<()> {
+        let out = lock(&self.out);
+        let read = self.attended_by.load(Ordering::SeqCst) == NOBODY;
+        pool.poller.add(self.socket.as_fd(), self.token(), Interest { read, write: out.is_stuck })?;
+        if let Some(pipe) = &lock(&self.stderr).pipe {
+            pool.poller.add(pipe.as_fd(), self.token() + 1, Interest { read: true, write: false })?;
+        }
+        Ok(())
+    }
+
+    /// Receives what has come, and does what follows from it. `false` if nothing more will come.
+    pub(super) fn receive(self: &Arc<Self>, pool: &Core) -> bool {
+        loop {
+            let received = self.take_in(pool);
+            let (is_over, may_be_more) = (received.is_over, received.may_be_more);
+            self.act_upon(pool, received);
+            if is_over || !may_be_more {
+                return !is_over;
+            }
+        }
+    }
+
+    /// Reads once, and has the pool take note of it in order.
+    fn take_in(self: &Arc<Self>, pool: &Core) -> Received {
+        let mut received = Received::default();
+        let mut inbox = lock(&self.inbox);
+        match inbox.read(&self.socket) {
+            Ok(0) => received.is_over = true,
+            Ok(_) => received.may_be_more = inbox.is_full(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => received.is_over = true,
+        }
+        let noted = inbox.take_whole().and_then(|whole| {
+            if !whole.is_empty() {
+                received.acts = pool.note(self, &whole)?;
+            }
+            received.whole = whole;
+            Ok(())
+        });
+        // Who talks nonsense is done with.
+        received.is_over |= noted.is_err();
+        received
+    }
+
+    /// Does what follows from what was received: what is the users' happens while nobody is kept from receiving.
+    fn act_upon(&self, pool: &Core, received: Received) {
+        pool.perform(received.acts, &received.whole);
+        lock(&self.inbox).give_back(received.whole);
+    }
+
+    /// Notes that a task is sent here that someone observes.
+    pub(super) fn be_observed(&self) {
+        self.is_observed.store(true, Ordering::SeqCst);
+    }
+
+    /// Reads what the worker writes to stderr, keeps the end of it, and passes whole lines on.
+    pub(super) fn hear(&self, pool: &Core) {
+        let mut stderr = lock(&self.stderr);
+        let mut bytes = [0; 4096];
+        while let Some(pipe) = &mut stderr.pipe {
+            match pipe.read(&mut bytes) {
+                Ok(0) => {
+                    pool.poller.remove(pipe.as_fd());
+                    stderr.pipe = None;
+                }
+                Ok(count) => stderr.take(&bytes[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => stderr.pipe = None,
+            }
+        }
+        stderr.pass_on(true);
+    }
+
+    /// The last lines on stderr.
+    pub(super) fn last_words(&self) -> String {
+        let stderr = lock(&self.stderr);
+        let text = String::from_utf8_lossy(&stderr.last);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+    }
+
+    /// Has the worker look who is asked to stop.
+    pub(super) fn ask_to_stop(&self, task: u64) {
+        self.page.ask_to_stop(task);
+        let _ = (&self.bell).write(&[1]);
+    }
+
+    /// Kills the worker, and what its tasks have started.
+    pub(super) fn kill(&self) {
+        // The number is the worker's as long as nobody has reaped it, which needs the same lock.
+        if let Some(child) = &*lock(&self.child)
+            && let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw)
+        {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+
+    /// Says whether the worker has ended, and how. Does not block.
+    pub(super) fn try_reap(&self) -> Option<io::Result<ExitStatus>> {
+        let mut child = lock(&self.child);
+        match child.as_mut()?.try_wait() {
+            Ok(None) => None,
+            Ok(Some(status)) => {
+                *child = None;
+                Some(Ok(status))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Blocks until the worker, which has been killed, has ended.
+    pub(super) fn reap(&self) -> io::Result<ExitStatus> {
+        let child = lock(&self.child).take();
+        child.ok_or(io::ErrorKind::NotFound)?.wait()
+    }
+
+    /// Says, to the first who asks, that the end of this worker is theirs to see to.
+    pub(super) fn is_first_at_grave(&self) -> bool {
+        !self.buried.swap(true, Ordering::SeqCst)
+    }
+}
+
+impl Away for Link {
+    fn has_begun(&self, number: u64) -> bool {
+        self.page.has_started(number)
+    }
+
+    fn withdraw(&self, number: u64) -> bool {
+        self.page.withdraw(number)
+    }
+
+    fn stop(&self, number: u64) -> Cancel {
+        self.pool.upgrade().map_or(Cancel::TooLate, |pool| pool.stop(self.id, number))
+    }
+
+    fn attend(self: Arc<Self>, until: Option<Instant>, is_done: &dyn Fn() -> bool, ear: &Ear) {
+        let Some(pool) = self.pool.upgrade() else { return };
+        // A callback that this thread runs, because it has received a value, may wait in its turn.
+        let is_nested = self.attended_by.load(Ordering::SeqCst) == ear.number();
+        let release = || {
+            self.attended_by.store(NOBODY, Ordering::SeqCst);
+            self.watch();
+        };
+        while !is_done() && until.is_none_or(|until| Instant::now() < until) {
+            if !is_nested {
+                // What an observer sees is in order only if one thread says all of it, which is the poller's.
+                let is_observed = self.is_observed.load(Ordering::SeqCst);
+                let take =
+                    || self.attended_by.compare_exchange(NOBODY, ear.number(), Ordering::SeqCst, Ordering::SeqCst);
+                if is_observed || take().is_err() {
+                    return;
+                }
+                self.watch();
+            }
+            let is_there = ear.sleep(&self.socket, until, is_done);
+            let received = if is_there { self.take_in(&pool) } else { Received::default() };
+            let is_over = received.is_over;
+            // Others may receive while this thread is busy with what is the users', unless that would be seen.
+            let keeps = is_nested || self.is_observed.load(Ordering::SeqCst);
+            if !keeps {
+                release();
+            }
+            self.act_upon(&pool, received);
+            if keeps && !is_nested {
+                release();
+            }
+            if is_over {
+                return pool.bury(&self);
+            }
+        }
+    }
+}
+
+impl Outbox {
+    /// The frames that are not sent, to which one can be added.
+    fn frames(&mut self) -> &mut Vec<u8> {
+        if !matches!(self.chunks.back(), Some(Chunk::Frames(_))) {
+            self.chunks.push_back(Chunk::Frames(Vec::with_capacity(4 * HEAD)));
+        }
+        match self.chunks.back_mut() {
+            Some(Chunk::Frames(frames)) => frames,
+            Some(Chunk::Payload(_)) | None => unreachable!("the last chunk was just made to be of frames"),
+        }
+    }
+
+    /// Sends as much as the socket takes. Says whether something is left.
+    fn send(&mut self, socket: &UnixStream) -> bool {
+        while let Some(chunk) = self.chunks.front() {
+            let rest = &chunk.bytes()[self.sent..];
+            if rest.is_empty() {
+                self.sent = 0;
+                match self.chunks.pop_front() {
+                    // The memory serves again.
+                    Some(Chunk::Frames(mut frames)) if self.chunks.is_empty() && frames.capacity() <= 1 << 20 => {
+                        frames.clear();
+                        self.chunks.push_back(Chunk::Frames(frames));
+                        return false;
+                    }
+                    _ => continue,
+                }
+            }
+            match rustix::net::send(socket, rest, SendFlags::NOSIGNAL) {
+                Ok(count) => self.sent += count,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return true,
+                // The worker is gone, which whoever reads sees too.
+                Err(_) => {
+                    self.chunks.clear();
+                    self.sent = 0;
+                }
+            }
+        }
+        false
+    }
+}
+
+impl Stderr {
+    fn take(&mut self, bytes: &[u8]) {
+        self.last.extend_from_slice(bytes);
+        let excess = self.last.len().saturating_sub(LAST_BYTES);
+        self.last.drain(..excess);
+        self.line.extend_from_slice(bytes);
+        self.pass_on(false);
+    }
+
+    /// Passes on what is whole, or all of it.
+    fn pass_on(&mut self, all: bool) {
+        let end = match self.line.iter().rposition(|byte| *byte == b'\n') {
+            Some(newline) if !all && self.line.len() < LAST_BYTES => newline + 1,
+            None if !all && self.line.len() < LAST_BYTES => 0,
+            _ => self.line.len(),
+        };
+        if end > 0 {
+            let _ = io::stderr().write_all(&self.line[..end]);
+            self.line.drain(..end);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! A page of memory that the parent and one worker share: who has which task, without a word between them.
+//!
+//! A task that waits in a worker's socket is there for both to take: the worker to start it, the parent to give it to
+//! another worker or to cancel it. Whoever comes first has it. So nothing that is cancelled starts, nothing that has
+//! started goes elsewhere, and when a worker dies it is certain which task it had begun.
+#![expect(unsafe_code, reason = "memory that two processes share is no variable of Rust's")]
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use rustix::{
+    fs,
+    mm::{MapFlags, ProtFlags, mmap, munmap},
+    time::{ClockId, clock_gettime},
+};
+
+/// How many tasks can be with one worker at a time.
+pub(super) const PLACES: usize = 256;
+
+const SIZE: usize = 4096;
+const WORDS: usize = SIZE / size_of::<AtomicU64>();
+
+/// When the running task started, by the system's clock, in nanoseconds.
+const STARTED_AT: usize = 0;
+/// Which task is asked to stop.
+const STOP: usize = 1;
+/// Which input of a group is under way.
+const INPUT: usize = 2;
+const FIRST_PLACE: usize = 16;
+
+const _: () = assert!(FIRST_PLACE + PLACES <= WORDS);
+
+/// The page, as it is mapped into this process.
+pub(super) struct Page(NonNull<[AtomicU64; WORDS]>);
+
+// SAFETY: the memory stays where it is until the page is dropped, belongs to no thread, and is accessed by atomic
+// operations alone.
+unsafe impl Send for Page {}
+// SAFETY: as above.
+unsafe impl Sync for Page {}
+
+/// Where a task is, as both processes see it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    /// It lies in the worker's socket.
+    Waiting = 1,
+    /// The worker has started it.
+    Started = 2,
+    /// The parent has taken it back.
+    Withdrawn = 3,
+}
+
+impl Page {
+    /// Makes a page, and the descriptor by which another process maps it too.
+    pub(super) fn new() -> io::Result<(Self, OwnedFd)> {
+        let file = anonymous_file()?;
+        Ok((Self::map(file.as_fd())?, file))
+    }
+
+    /// Maps the page that another process has made.
+    pub(super) fn map(file: BorrowedFd<'_>) -> io::Result<Self> {
+        if fs::fstat(file)?.st_size < SIZE as _ {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the shared page is too small"));
+        }
+        // SAFETY: a new mapping at an address of the system's choice touches no memory of this program.
+        let start =
+            unsafe { mmap(ptr::null_mut(), SIZE, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, file, 0)? };
+        NonNull::new(start.cast()).map(Self).ok_or_else(|| io::Error::other("a page was mapped at address 0"))
+    }
+
+    fn words(&self) -> &[AtomicU64; WORDS] {
+        // SAFETY: the mapping is as large as the array, aligned to a page, zeroed by the system, and lives as long as
+        // `self`. The file behind it cannot shrink: its maker has sealed it, or has nobody else given its name. The
+        // other process changes it by atomic operations alone.
+        unsafe { self.0.as_ref() }
+    }
+
+    fn place(&self, task: u64) -> &AtomicU64 {
+        &self.words()[FIRST_PLACE + task as usize % PLACES]
+    }
+
+    /// Says, as the parent, that a task is in the worker's socket, or is about to be.
+    pub(super) fn offer(&self, task: u64) {
+        self.place(task).store(word(task, Claim::Waiting), Ordering::Release);
+    }
+
+    /// Takes a task, as the worker, to start it. `false` if the parent was first.
+    pub(super) fn start(&self, task: u64) -> bool {
+        self.words()[STARTED_AT].store(now(), Ordering::Relaxed);
+        self.words()[INPUT].store(0, Ordering::Relaxed);
+        self.take(task, Claim::Started)
+    }
+
+    /// Takes a task back, as the parent. `false` if the worker was first.
+    pub(super) fn withdraw(&self, task: u64) -> bool {
+        self.take(task, Claim::Withdrawn) || self.place(task).load(Ordering::Acquire) == word(task, Claim::Withdrawn)
+    }
+
+    fn take(&self, task: u64, by: Claim) -> bool {
+        let waiting = word(task, Claim::Waiting);
+        self.place(task).compare_exchange(waiting, word(task, by), Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Whether the worker has started it.
+    pub(super) fn has_started(&self, task: u64) -> bool {
+        self.place(task).load(Ordering::Acquire) == word(task, Claim::Started)
+    }
+
+    /// How long ago the worker started the task that it is in.
+    pub(super) fn ran(&self) -> std::time::Duration {
+        std::time::Duration::from_nanos(now().saturating_sub(self.words()[STARTED_AT].load(Ordering::Relaxed)))
+    }
+
+    /// Asks a task to stop, as the parent.
+    pub(super) fn ask_to_stop(&self, task: u64) {
+        self.words()[STOP].store(task, Ordering::Release);
+    }
+
+    /// Which task is asked to stop.
+    pub(super) fn asked_to_stop(&self) -> u64 {
+        self.words()[STOP].load(Ordering::Acquire)
+    }
+
+    /// Says, as the worker, which input of a group comes next.
+    pub(super) fn set_input(&self, place: usize) {
+        self.words()[INPUT].store(place as u64, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        // SAFETY: this is the mapping that was made, and nobody refers to it any more. That it fails would mean that
+        // it was none.
+        let _ = unsafe { munmap(self.0.as_ptr().cast(), SIZE) };
+    }
+}
+
+fn word(task: u64, claim: Claim) -> u64 {
+    task << 2 | claim as u64
+}
+
+fn now() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Memory that has a descriptor and no name.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn anonymous_file() -> io::Result<OwnedFd> {
+    let file = fs::memfd_create(c"raincheck", fs::MemfdFlags::CLOEXEC | fs::MemfdFlags::ALLOW_SEALING)?;
+    fs::ftruncate(&file, SIZE as u64)?;
+    fs::fcntl_add_seals(&file, fs::SealFlags::SHRINK | fs::SealFlags::GROW | fs::SealFlags::SEAL)?;
+    Ok(file)
+}
+
+/// The same where memory must have a name for a moment.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn anonymous_file() -> io::Result<OwnedFd> {
+    use rustix::shm;
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let name = format!("/rc-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let flags = shm::OFlags::CREATE | shm::OFlags::EXCL | shm::OFlags::RDWR;
+    let file = shm::open(name.as_str(), flags, shm::Mode::RUSR | shm::Mode::WUSR)?;
+    shm::unlink(name.as_str())?;
+    fs::ftruncate(&file, SIZE as u64)?;
+    Ok(file)
+}

@@ -1,0 +1,425 @@
+//! A worker's side: this program, started again to run tasks for another process.
+//!
+//! One thread reads calls and makes them, one after the other. The main thread does nothing but listen to a pipe whose
+//! other end the parent holds: a byte in it says that a task is asked to stop; its end says that the parent is gone,
+//! however it went, and then this process ends with all that its tasks have started.
+
+use std::{
+    env,
+    io::{self, Write},
+    os::fd::{AsFd, OwnedFd},
+    os::unix::net::UnixStream,
+    process,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    fs::{Mode, OFlags},
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags},
+};
+
+use super::{
+    boot,
+    page::Page,
+    wire::{FAILED, Frame, GROUP, HEAD, Inbox, Kind, OBSERVED},
+};
+use crate::{
+    carry::{self, Entry, Order},
+    cell::{Flags, Inside, OnCancel},
+    context::{self, Home, Host, State},
+    error::Outcome,
+    event::Lane,
+    panics,
+};
+
+/// Names the process that a worker is started by.
+pub(super) const PARENT: &str = "RAINCHECK_WORKER";
+
+/// How a worker makes itself ready: its name, its lane, and the calls that do it.
+pub(super) type Hello = (String, u32, Option<Prepared>, Option<Prepared>);
+
+/// A call that every worker makes once: the function's name, its signature, and the arguments.
+pub(super) type Prepared = (String, String, Vec<u8>);
+
+/// How often a task's progress is passed on at most.
+const PROGRESS_PERIOD: Duration = Duration::from_millis(20);
+
+/// Serves, if this process was started to be a worker, and then never returns; otherwise does nothing.
+///
+/// A program need not call this: it happens before `main`. Only where it does not, because the system that the
+/// program is built for has no such thing, is it called first in `main`.
+pub fn serve_if_worker() {
+    let Some(parent) = env::var(PARENT).ok().and_then(|pid| pid.parse().ok()) else { return };
+    // A process that one of a worker's tasks starts has the variable too, but not the socket.
+    if !is_called_by(parent) {
+        return;
+    }
+    match serve() {
+        Ok(never) => match never {},
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "raincheck: this worker cannot serve: {error}");
+            leave(1);
+        }
+    }
+}
+
+enum Never {}
+
+/// Whether the standard input is the socket of a parent that started this process as a worker.
+fn is_called_by(parent: i32) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        rustix::net::sockopt::socket_peercred(rustix::stdio::stdin())
+            .is_ok_and(|peer| peer.pid.as_raw_nonzero().get() == parent)
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        rustix::process::getppid().is_some_and(|pid| pid.as_raw_nonzero().get() == parent)
+            && rustix::net::sockopt::socket_type(rustix::stdio::stdin()).is_ok()
+    }
+}
+
+#[expect(clippy::exit, reason = "a worker has no `main` that it could return to")]
+fn leave(code: i32) -> ! {
+    process::exit(code)
+}
+
+/// Ends this process and all that its tasks have started: nobody is left whom they could serve.
+fn end_with_all() -> ! {
+    let me = rustix::process::getpid();
+    if rustix::process::getpgrp() == me {
+        let _ = rustix::process::kill_process_group(me, rustix::process::Signal::KILL);
+    }
+    leave(1);
+}
+
+fn serve() -> io::Result<Never> {
+    boot::ignore_broken_pipes();
+    panics::note_places();
+    let socket = UnixStream::from(take_stdin()?);
+    let [page, bell] = receive_descriptors(&socket)?;
+    let page = Arc::new(Page::map(page.as_fd())?);
+    let mut worker = Worker {
+        line: Arc::new(Line { socket, page, desk: Mutex::new(None) }),
+        inbox: Inbox::default(),
+        entries: Vec::new(),
+        out: Vec::new(),
+    };
+    let line = Arc::clone(&worker.line);
+    let (hello, first) = worker.hear_hello()?;
+    thread::Builder::new()
+        .name(format!("{}-{}", hello.0, hello.1))
+        // As much as a main thread has.
+        .stack_size(8 * 1024 * 1024)
+        .spawn(move || match worker.work(&hello, first) {
+            Ok(()) => leave(0),
+            Err(_gone) => end_with_all(),
+        })?;
+    listen(bell, &line)
+}
+
+/// Takes the parent's socket from where it was put, and leaves nothing there for the tasks to read.
+fn take_stdin() -> io::Result<OwnedFd> {
+    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let nothing = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(nothing)?;
+    Ok(socket)
+}
+
+/// Receives what cannot be said in bytes: the page, and the pipe to listen to.
+fn receive_descriptors(socket: &UnixStream) -> io::Result<[OwnedFd; 2]> {
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    rustix::net::recvmsg(socket, &mut [io::IoSliceMut::new(&mut byte)], &mut ancillary, flags)?;
+    let mut descriptors = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            descriptors.extend(received);
+        }
+    }
+    <[OwnedFd; 2]>::try_from(descriptors)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the parent has sent no descriptors"))
+}
+
+/// The life of the main thread.
+fn listen(bell: OwnedFd, line: &Line) -> ! {
+    let mut byte = [0];
+    loop {
+        match rustix::io::read(&bell, &mut byte) {
+            Ok(0) => end_with_all(),
+            Ok(_) => {
+                let desk = line.desk().clone();
+                if let Some(desk) = desk
+                    && desk.task == line.page.asked_to_stop()
+                {
+                    desk.stop();
+                }
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => end_with_all(),
+        }
+    }
+}
+
+/// What the two threads of a worker share.
+struct Line {
+    socket: UnixStream,
+    page: Arc<Page>,
+    /// The task that is being done.
+    desk: Mutex<Option<Arc<Desk>>>,
+}
+
+impl Line {
+    fn desk(&self) -> MutexGuard<'_, Option<Arc<Desk>>> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, frame: Frame<'_>) -> io::Result<()> {
+        let mut bytes = frame.head()?.to_vec();
+        bytes.extend_from_slice(frame.payload);
+        (&self.socket).write_all(&bytes)
+    }
+}
+
+/// A task as it sees itself while this worker does it.
+struct Desk {
+    task: u64,
+    flags: Flags,
+    on_cancel: Mutex<Option<OnCancel>>,
+    /// To whom its progress is told, if to anyone.
+    observed_by: Option<Arc<Line>>,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
+    sent: Option<Instant>,
+    unsent: Option<u64>,
+}
+
+impl Desk {
+    fn stop(&self) {
+        self.flags.ask_to_stop();
+        let hook = self.on_cancel.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(hook) = hook {
+            panics::contain(|| {
+                hook();
+            });
+        }
+    }
+
+    fn tell(&self, line: &Line, done: u64) {
+        let payload = &done.to_le_bytes();
+        // If the parent is gone, the other thread sees it too.
+        let _ = line.send(Frame { task: self.task, payload, ..Frame::new(Kind::Progress) });
+    }
+
+    /// Tells what has not been told. The last word on progress counts.
+    fn finish(&self) {
+        let unsent = self.progress.lock().unwrap_or_else(PoisonError::into_inner).unsent.take();
+        if let (Some(line), Some(done)) = (&self.observed_by, unsent) {
+            self.tell(line, done);
+        }
+    }
+}
+
+impl Inside for Desk {
+    fn flags(&self) -> &Flags {
+        &self.flags
+    }
+
+    fn overrun(&self, _limit: Duration) -> bool {
+        // The parent has the clock.
+        false
+    }
+
+    fn on_cancel(&self, hook: OnCancel) {
+        *self.on_cancel.lock().unwrap_or_else(PoisonError::into_inner) = Some(hook);
+    }
+
+    fn progress(&self, done: u64) {
+        let Some(line) = &self.observed_by else { return };
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if progress.sent.is_some_and(|sent| now - sent < PROGRESS_PERIOD) {
+            progress.unsent = Some(done);
+            return;
+        }
+        *progress = Progress { sent: Some(now), unsent: None };
+        drop(progress);
+        self.tell(line, done);
+    }
+}
+
+/// The thread that does the tasks is a worker of no executor of this process.
+struct Elsewhere;
+
+impl Host for Elsewhere {
+    fn home(&self) -> Home {
+        Home::NONE
+    }
+
+    fn blocked(&self) {}
+
+    fn unblocked(&self) {}
+}
+
+/// The thread that does the tasks.
+struct Worker {
+    line: Arc<Line>,
+    inbox: Inbox,
+    /// What the parent's numbers mean here; an `Err` says why there is no such function.
+    entries: Vec<Option<Result<&'static Entry, String>>>,
+    /// Used again for each answer.
+    out: Vec<u8>,
+}
+
+/// An answer's memory that is larger is given back.
+const LARGEST_KEPT: usize = 8 * 1024 * 1024;
+
+impl Worker {
+    /// Reads on; an `Err` says that the parent is gone.
+    fn read(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            if self.inbox.read(&self.line.socket)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let whole = self.inbox.take_whole()?;
+            if !whole.is_empty() {
+                return Ok(whole);
+            }
+        }
+    }
+
+    /// Reads who this worker is, and what else has come with that.
+    fn hear_hello(&mut self) -> io::Result<(Hello, Vec<u8>)> {
+        let mut whole = self.read()?;
+        let mut rest = &whole[..];
+        let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
+        let hello = match Frame::split_from(&mut rest)? {
+            Some(frame) if frame.kind == Kind::Hello => carry::read(frame.payload).map_err(invalid)?,
+            other => return Err(invalid(format!("the parent says {other:?} before it says who it is"))),
+        };
+        let rest = rest.len();
+        whole.drain(..whole.len() - rest);
+        Ok((hello, whole))
+    }
+
+    /// Does what comes, until the parent says that nothing more will.
+    fn work(&mut self, (_, lane, prepare, state): &Hello, first: Vec<u8>) -> io::Result<()> {
+        let lane = Lane::new(*lane as usize);
+        let worker = context::become_worker(Arc::new(Elsewhere), lane, None);
+        let prepared = prepare.as_ref().map_or(Ok(()), |call| keep(call).map(panics::discard));
+        let state = prepared.and_then(|()| state.as_ref().map(keep).transpose());
+        let state = match state {
+            Ok(state) => state,
+            Err(why) => {
+                self.line.send(Frame { payload: why.as_bytes(), ..Frame::new(Kind::Broken) })?;
+                return Ok(());
+            }
+        };
+        drop(worker);
+        let worker = context::become_worker(Arc::new(Elsewhere), lane, state);
+        self.line.send(Frame::new(Kind::Ready))?;
+        let mut whole = first;
+        loop {
+            let mut rest = &whole[..];
+            while let Some(frame) = Frame::split_from(&mut rest)? {
+                match frame.kind {
+                    Kind::Task => self.answer(&frame)?,
+                    Kind::Define => self.define(&frame),
+                    Kind::Bye => {
+                        // With it goes the worker's state, which is the user's.
+                        panics::discard(worker);
+                        return Ok(());
+                    }
+                    kind => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{kind:?} to a worker"))),
+                }
+            }
+            self.inbox.give_back(whole);
+            whole = self.read()?;
+        }
+    }
+
+    fn define(&mut self, frame: &Frame<'_>) {
+        let entry = match carry::read::<(String, String)>(frame.payload) {
+            Ok((name, signature)) => carry::find(&name, &signature),
+            Err(why) => Err(why),
+        };
+        let number = frame.entry as usize;
+        if self.entries.len() <= number {
+            self.entries.resize_with(number + 1, || None);
+        }
+        self.entries[number] = Some(entry);
+    }
+
+    fn answer(&mut self, frame: &Frame<'_>) -> io::Result<()> {
+        let task = frame.task;
+        if !self.line.page.start(task) {
+            return self.line.send(Frame { task, ..Frame::new(Kind::Skipped) });
+        }
+        let is_observed = frame.flags & OBSERVED != 0;
+        if is_observed {
+            self.line.send(Frame { task, ..Frame::new(Kind::Started) })?;
+        }
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        out.extend_from_slice(&[0; HEAD]);
+        let outcome = match self.entries.get(frame.entry as usize) {
+            Some(Some(Ok(entry))) => self.perform(entry, frame, is_observed, &mut out),
+            Some(Some(Err(why))) => Err(crate::TaskError::not_carried(why.as_str())),
+            Some(None) | None => Err(crate::TaskError::not_carried("the parent has not said what function it means")),
+        };
+        let mut failed = outcome.err();
+        if failed.is_none() && u32::try_from(out.len()).is_err() {
+            failed = Some(crate::TaskError::not_carried(format!("its value is too large: {}", carry::TOO_LARGE)));
+        }
+        if let Some(error) = &failed {
+            out.truncate(HEAD);
+            carry::write_error(error, &mut out);
+        }
+        let flags = if failed.is_some() { FAILED } else { 0 };
+        let head = Frame { task, flags, payload: &out[HEAD..], ..Frame::new(Kind::Done) }.head()?;
+        out[..HEAD].copy_from_slice(&head);
+        let sent = (&self.line.socket).write_all(&out);
+        if out.capacity() <= LARGEST_KEPT {
+            self.out = out;
+        }
+        sent
+    }
+
+    fn perform(&self, entry: &Entry, frame: &Frame<'_>, is_observed: bool, out: &mut Vec<u8>) -> Outcome<()> {
+        let desk = Arc::new(Desk {
+            task: frame.task,
+            flags: Flags::new(),
+            on_cancel: Mutex::new(None),
+            observed_by: is_observed.then(|| Arc::clone(&self.line)),
+            progress: Mutex::default(),
+        });
+        *self.line.desk() = Some(Arc::clone(&desk));
+        // It may have been asked to stop before this thread came here.
+        if self.line.page.asked_to_stop() == frame.task {
+            desk.stop();
+        }
+        let outcome = {
+            let _inside = context::enter(Arc::clone(&desk) as Arc<dyn Inside>);
+            let page = &self.line.page;
+            let next_input = |place| page.set_input(place);
+            let order = Order { bytes: frame.payload, is_group: frame.flags & GROUP != 0, next_input: &next_input };
+            (entry.answer)(order, out)
+        };
+        *self.line.desk() = None;
+        desk.finish();
+        outcome
+    }
+}
+
+/// Makes one of the calls that make a worker ready, and keeps its value.
+fn keep((name, signature, args): &Prepared) -> Result<State, String> {
+    let entry = carry::find(name, signature)?;
+    (entry.keep)(args).map_err(|error| error.to_string())
+}

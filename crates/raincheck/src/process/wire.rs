@@ -1,0 +1,188 @@
+//! What the parent and a worker say to each other: frames, each with its length.
+//!
+//! A frame is a head of 24 bytes and a payload. There are few kinds, and none needs an answer but [`Kind::Task`], which
+//! has exactly one: [`Kind::Done`], or [`Kind::Skipped`] if it was taken back.
+
+use std::{io, mem, os::fd::AsFd};
+
+/// What a frame says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    /// To a worker, once and first: who it is, and how it makes itself ready.
+    Hello = 1,
+    /// To a worker: the name and signature of the function that has this number from now on.
+    Define = 2,
+    /// To a worker: a call.
+    Task = 3,
+    /// To a worker: nothing more will come.
+    Bye = 4,
+    /// From a worker: it is ready.
+    Ready = 5,
+    /// From a worker: it will never be; why.
+    Broken = 6,
+    /// From a worker: it has started a task that someone observes.
+    Started = 7,
+    /// From a worker: how far that task is.
+    Progress = 8,
+    /// From a worker: a task is done; its value, or why there is none.
+    Done = 9,
+    /// From a worker: a task had been taken back.
+    Skipped = 10,
+}
+
+/// One frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Frame<'a> {
+    pub(super) kind: Kind,
+    pub(super) flags: u8,
+    /// Which function, for a call or its definition.
+    pub(super) entry: u32,
+    /// Which task.
+    pub(super) task: u64,
+    pub(super) payload: &'a [u8],
+}
+
+/// The call is of a group of inputs.
+pub(super) const GROUP: u8 = 1;
+/// Someone wants to know when the task starts, and how far it is.
+pub(super) const OBSERVED: u8 = 2;
+/// The payload says why there is no value.
+pub(super) const FAILED: u8 = 1;
+
+pub(super) const HEAD: usize = 24;
+
+impl<'a> Frame<'a> {
+    pub(super) fn new(kind: Kind) -> Self {
+        Self { kind, flags: 0, entry: 0, task: 0, payload: &[] }
+    }
+
+    /// The bytes before the payload.
+    pub(super) fn head(&self) -> io::Result<[u8; HEAD]> {
+        let length = u32::try_from(self.payload.len())
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, crate::carry::TOO_LARGE))?;
+        let mut head = [0; HEAD];
+        head[..4].copy_from_slice(&length.to_le_bytes());
+        head[4] = self.kind as u8;
+        head[5] = self.flags;
+        head[8..12].copy_from_slice(&self.entry.to_le_bytes());
+        head[16..].copy_from_slice(&self.task.to_le_bytes());
+        Ok(head)
+    }
+
+    /// Takes the first frame from what has come; `None` if it is not there whole.
+    pub(super) fn split_from(bytes: &mut &'a [u8]) -> io::Result<Option<Self>> {
+        let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else { return Ok(None) };
+        let length = payload_len(head);
+        let kind = Kind::of(head[4])?;
+        let Some((payload, rest)) = rest.split_at_checked(length) else { return Ok(None) };
+        *bytes = rest;
+        Ok(Some(Self {
+            kind,
+            flags: head[5],
+            entry: u32::from_le_bytes([head[8], head[9], head[10], head[11]]),
+            task: u64::from_le_bytes([head[16], head[17], head[18], head[19], head[20], head[21], head[22], head[23]]),
+            payload,
+        }))
+    }
+}
+
+impl Kind {
+    fn of(byte: u8) -> io::Result<Self> {
+        use Kind::*;
+        [Hello, Define, Task, Bye, Ready, Broken, Started, Progress, Done, Skipped]
+            .into_iter()
+            .find(|kind| *kind as u8 == byte)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("no frame is of kind {byte}")))
+    }
+}
+
+fn payload_len(head: &[u8; HEAD]) -> usize {
+    u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize
+}
+
+/// How many more bytes make the first frame whole; 0 if it is, or if its head is not there.
+pub(super) fn missing(bytes: &[u8]) -> usize {
+    match bytes.first_chunk::<HEAD>() {
+        Some(head) => (HEAD + payload_len(head)).saturating_sub(bytes.len()),
+        None => 0,
+    }
+}
+
+/// What has come from the other side: frames that are whole, and the beginning of the next.
+#[derive(Default)]
+pub(super) struct Inbox {
+    bytes: Vec<u8>,
+    spare: Vec<u8>,
+}
+
+/// How much is read at a time, if there is that much.
+const GULP: usize = 64 * 1024;
+/// A buffer that is larger is not kept.
+const LARGEST_KEPT: usize = 8 * 1024 * 1024;
+
+impl Inbox {
+    /// Reads once. How much has come is returned: 0 says that the other side is gone.
+    pub(super) fn read(&mut self, from: impl AsFd) -> io::Result<usize> {
+        self.bytes.reserve(missing(&self.bytes).max(GULP));
+        loop {
+            match rustix::io::read(&from, rustix::buffer::spare_capacity(&mut self.bytes)) {
+                Err(rustix::io::Errno::INTR) => {}
+                read => return Ok(read?),
+            }
+        }
+    }
+
+    /// Whether the last `read` may have left something behind.
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes.len() == self.bytes.capacity()
+    }
+
+    /// Takes all frames that are whole, and keeps the rest.
+    pub(super) fn take_whole(&mut self) -> io::Result<Vec<u8>> {
+        let mut rest = &self.bytes[..];
+        while Frame::split_from(&mut rest)?.is_some() {}
+        let whole = self.bytes.len() - rest.len();
+        if whole == 0 {
+            return Ok(Vec::new());
+        }
+        let mut next = mem::take(&mut self.spare);
+        next.clear();
+        next.extend_from_slice(&self.bytes[whole..]);
+        self.bytes.truncate(whole);
+        Ok(mem::replace(&mut self.bytes, next))
+    }
+
+    /// Gives back what was taken, so that it is used again.
+    pub(super) fn give_back(&mut self, taken: Vec<u8>) {
+        if taken.capacity() <= LARGEST_KEPT && taken.capacity() > self.spare.capacity() {
+            self.spare = taken;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_comes_back_as_it_was_once_it_is_there_whole() {
+        let frame = Frame { kind: Kind::Task, flags: GROUP, entry: 7, task: u64::MAX - 1, payload: b"six times seven" };
+        let mut bytes = frame.head().unwrap().to_vec();
+        bytes.extend_from_slice(frame.payload);
+        for end in 0..bytes.len() {
+            assert_eq!(Frame::split_from(&mut &bytes[..end]).unwrap(), None);
+        }
+
+        bytes.push(1);
+        let mut rest = &bytes[..];
+
+        assert_eq!(Frame::split_from(&mut rest).unwrap(), Some(frame));
+        assert_eq!(rest, [1]);
+    }
+
+    #[test]
+    fn an_unknown_kind_is_an_error_and_no_panic() {
+        assert!(Frame::split_from(&mut &[255; 64][..]).is_err());
+    }
+}

@@ -1,0 +1,455 @@
+//! What becomes of tasks whose workers are processes, whatever happens to these.
+#![cfg(all(feature = "process", unix))]
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use raincheck::{Cancel, Death, Executor, Full, Inline, Options, Outcome, ProcessPool, TaskError, TaskFuture};
+
+/// Longer than anything takes here; what takes longer hangs, and the test fails.
+const TOO_LONG: Duration = Duration::from_secs(30);
+
+#[track_caller]
+fn claim<T: Send + 'static>(future: TaskFuture<T>) -> Outcome<T> {
+    future.result_timeout(TOO_LONG).unwrap_or_else(|future| panic!("it hangs: {future:?}"))
+}
+
+#[raincheck::task]
+fn area(width: u32, height: u32) -> u32 {
+    width * height
+}
+
+#[raincheck::task]
+fn pid() -> u32 {
+    std::process::id()
+}
+
+#[test]
+fn a_call_is_made_in_another_process() {
+    let pool = ProcessPool::new(2);
+
+    assert_eq!(claim(pool.submit(area::call(6, 7))), Ok(42));
+    assert_ne!(claim(pool.submit(pid::call())), Ok(std::process::id()));
+}
+
+/// A folder for the test alone, where processes meet: who arrives leaves a file, and waits for another.
+struct Meeting(PathBuf);
+
+impl Meeting {
+    fn new() -> Self {
+        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("raincheck-test-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.clone()
+    }
+
+    /// Waits until so many tasks have arrived.
+    #[track_caller]
+    fn wait_for(&self, arrived: usize) {
+        let start = Instant::now();
+        while fs::read_dir(&self.0).unwrap().filter(|it| it.as_ref().unwrap().file_name() != "open").count() < arrived {
+            assert!(start.elapsed() < TOO_LONG, "fewer than {arrived} arrived");
+            thread::yield_now();
+        }
+    }
+
+    fn open(&self) {
+        fs::write(self.0.join("open"), "").unwrap();
+    }
+}
+
+impl Drop for Meeting {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Arrives, and waits until the meeting is open.
+#[raincheck::task]
+fn meet(folder: &Path, name: u32) -> u32 {
+    fs::write(folder.join(name.to_string()), std::process::id().to_string()).unwrap();
+    let start = Instant::now();
+    while !folder.join("open").exists() {
+        assert!(start.elapsed() < TOO_LONG, "the meeting was never opened");
+        thread::sleep(Duration::from_millis(1));
+    }
+    name
+}
+
+/// Ends its process in one way or another.
+#[raincheck::task]
+#[expect(clippy::exit, reason = "that is what it is for")]
+fn die(how: &str) -> u32 {
+    io::stderr().write_all(format!("about to die by {how}\n").as_bytes()).unwrap();
+    match how {
+        "abort" => std::process::abort(),
+        "exit" => std::process::exit(99),
+        "SIGSEGV" | "SIGKILL" => {
+            let me = std::process::id().to_string();
+            Command::new("kill").args(["-s", &how[3..], &me]).status().unwrap();
+            thread::sleep(TOO_LONG);
+            0
+        }
+        _ => panic!("no umbrella"),
+    }
+}
+
+fn death(outcome: Outcome<u32>) -> Death {
+    match outcome {
+        Err(TaskError::WorkerLost(lost)) => lost.death().unwrap_or_else(|| panic!("{}", lost.reason())).clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_worker_that_dies_costs_the_task_that_it_had_started_and_no_other() {
+    for (how, code, signal) in [
+        ("abort", None, Some("SIGABRT")),
+        ("exit", Some(99), None),
+        ("SIGSEGV", None, Some("SIGSEGV")),
+        ("SIGKILL", None, Some("SIGKILL")),
+    ] {
+        let pool = ProcessPool::new(1);
+        let victim = pool.submit(die::call(how));
+        let others: Vec<_> = (0..20).map(|n| pool.submit(area::call(n, n))).collect();
+
+        let death = death(claim(victim));
+
+        assert_eq!((death.exit_code(), death.signal_name()), (code, signal), "{death}");
+        assert!(death.task().unwrap().ends_with("::die"), "{death}");
+        assert!(death.ran().unwrap() < TOO_LONG);
+        assert!(death.stderr().ends_with(&format!("about to die by {how}")), "{death}");
+        for (n, other) in (0..).zip(others) {
+            assert_eq!(claim(other), Ok(n * n));
+        }
+    }
+}
+
+#[test]
+fn a_panic_is_the_tasks_error_and_does_not_cost_the_worker() {
+    let pool = ProcessPool::new(1);
+    let before = claim(pool.submit(pid::call()));
+
+    let error = claim(pool.submit(die::call("a panic"))).unwrap_err();
+
+    assert!(error.to_string().ends_with("no umbrella"), "{error}");
+    assert!(error.to_string().contains("process.rs:"), "{error}");
+    assert_eq!(claim(pool.submit(pid::call())), before);
+}
+
+#[test]
+fn a_task_that_overruns_is_killed_with_what_it_has_started() {
+    #[raincheck::task]
+    fn sleeps(folder: &Path) {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        fs::write(folder.join("child.new"), child.id().to_string()).unwrap();
+        fs::rename(folder.join("child.new"), folder.join("child")).unwrap();
+        child.wait().unwrap();
+    }
+    let (pool, meeting) = (ProcessPool::new(1), Meeting::new());
+    let limit = Duration::from_millis(300);
+
+    let task = pool.with(Options::new().time_limit(limit)).submit(sleeps::call(meeting.path()));
+
+    assert_eq!(claim(task), Err(TaskError::TimedOut { limit }));
+    let child: u32 = fs::read_to_string(meeting.path().join("child")).unwrap().parse().unwrap();
+    assert_gone(child);
+    assert_eq!(claim(pool.submit(area::call(2, 2))), Ok(4));
+}
+
+/// Waits until a process is gone: no longer there, or a zombie that whoever has it now will reap.
+#[track_caller]
+fn assert_gone(pid: u32) {
+    let start = Instant::now();
+    while fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !matches!(stat.rsplit(") ").next().and_then(|rest| rest.chars().next()), Some('Z' | 'X')))
+    {
+        assert!(start.elapsed() < Duration::from_secs(1), "process {pid} is still there");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn cancelling_a_running_task_kills_it_and_one_that_waits_never_starts() {
+    let (pool, meeting) = (ProcessPool::new(1), Meeting::new());
+    let running = pool.submit(meet::call(meeting.path(), 1));
+    meeting.wait_for(1);
+    let waiting = pool.submit(meet::call(meeting.path(), 2));
+
+    assert!(running.is_running() && !waiting.is_running());
+    assert_eq!(waiting.cancel(), Cancel::Prevented);
+    assert_eq!(running.cancel(), Cancel::Stopped);
+
+    assert_eq!(claim(running), Err(TaskError::Cancelled));
+    assert_eq!(claim(waiting), Err(TaskError::Cancelled));
+    assert_eq!(claim(pool.submit(area::call(1, 3))), Ok(3));
+    assert!(!meeting.path().join("2").exists());
+}
+
+#[test]
+fn a_task_may_be_given_time_to_see_that_it_is_cancelled() {
+    #[raincheck::task]
+    fn looks(folder: &Path) -> bool {
+        fs::write(folder.join("1"), "").unwrap();
+        let start = Instant::now();
+        while !raincheck::cancelled() && start.elapsed() < TOO_LONG {
+            thread::yield_now();
+        }
+        raincheck::cancelled()
+    }
+    let (pool, meeting) = (ProcessPool::builder().workers(1).grace(TOO_LONG).build(), Meeting::new());
+    let task = pool.submit(looks::call(meeting.path()));
+    meeting.wait_for(1);
+
+    assert_eq!(task.cancel(), Cancel::Requested);
+
+    assert_eq!(claim(task), Ok(true));
+}
+
+#[test]
+fn many_tasks_and_a_map_come_back_whole() {
+    let pool = ProcessPool::new(2);
+    let tasks: Vec<_> = (0..20_000).map(|n| pool.submit(area::call(n, 2))).collect();
+    for (n, task) in (0..).zip(tasks) {
+        assert_eq!(claim(task), Ok(2 * n));
+    }
+
+    let areas: Outcome<Vec<u32>> = pool.map(area::task(), (0..50_000).map(|n| (n, 3))).collect();
+
+    assert_eq!(areas.unwrap(), (0..50_000).map(|n| 3 * n).collect::<Vec<_>>());
+}
+
+#[test]
+fn one_megabyte_and_more_goes_there_and_back() {
+    #[raincheck::task]
+    fn echo(text: String) -> String {
+        text
+    }
+    let pool = ProcessPool::new(2);
+    let text: String = (0..3_000_000_u32).map(|n| char::from(b'a' + (n % 23) as u8)).collect();
+
+    let tasks: Vec<_> = (0..4).map(|_| pool.submit(echo::call(text.clone()))).collect();
+
+    assert!(tasks.into_iter().all(|task| claim(task).unwrap() == text));
+}
+
+#[test]
+fn what_serde_does_not_know_is_carried_or_refused_with_the_way_out() {
+    #[derive(Debug)]
+    struct Opaque;
+
+    #[raincheck::task]
+    fn length(path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path)?.len())
+    }
+    #[raincheck::task]
+    fn parsed(text: &str) -> Result<u8, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(text.parse()?)
+    }
+    #[raincheck::task]
+    fn opaque() -> Opaque {
+        Opaque
+    }
+    let pool = ProcessPool::new(1);
+
+    assert_eq!(claim(pool.submit(length::call("/"))).unwrap().unwrap(), fs::metadata("/").unwrap().len());
+    let missing = claim(pool.submit(length::call("/no/umbrella"))).unwrap().unwrap_err();
+    assert_eq!((missing.kind(), missing.raw_os_error()), (io::ErrorKind::NotFound, Some(2)));
+    assert_eq!(claim(pool.submit(parsed::call("7"))).unwrap().unwrap(), 7);
+    assert!(claim(pool.submit(parsed::call("x"))).unwrap().unwrap_err().to_string().contains("invalid digit"));
+    let error = claim(pool.submit(opaque::call())).unwrap_err().to_string();
+    assert!(error.contains("::opaque") && error.contains("derive `serde::Serialize`"), "{error}");
+    assert!(claim(Inline::new().submit(opaque::call())).is_ok());
+}
+
+#[test]
+fn a_full_queue_refuses() {
+    let pool = ProcessPool::builder().workers(1).queue(1, Full::Refuse).build();
+    let meeting = Meeting::new();
+    let running = pool.submit(meet::call(meeting.path(), 1));
+    meeting.wait_for(1);
+    let waiting = pool.submit(area::call(1, 1));
+
+    assert_eq!(claim(pool.submit(area::call(2, 2))), Err(TaskError::Refused));
+
+    meeting.open();
+    assert_eq!((claim(running), claim(waiting)), (Ok(1), Ok(1)));
+}
+
+#[test]
+fn workers_are_replaced_after_so_many_tasks_and_none_is_lost() {
+    let pool = ProcessPool::builder().workers(2).tasks_per_worker(3).build();
+
+    let pids: Outcome<Vec<u32>> = (0..30).map(|_| pool.submit(pid::call())).map(claim).collect();
+
+    let pids = pids.unwrap();
+    let mut distinct = pids.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert!(distinct.len() >= 10, "{pids:?}");
+    assert!(distinct.iter().all(|pid| pids.iter().filter(|it| *it == pid).count() <= 3), "{pids:?}");
+}
+
+#[test]
+fn an_idle_worker_is_let_go_and_another_comes_when_it_is_needed() {
+    let pool = ProcessPool::builder().workers(1).idle_timeout(Duration::from_millis(20)).build();
+    let first = claim(pool.submit(pid::call())).unwrap();
+    let start = Instant::now();
+    while !pool.pids().is_empty() {
+        assert!(start.elapsed() < TOO_LONG);
+        thread::yield_now();
+    }
+
+    assert_gone(first);
+    assert_ne!(claim(pool.submit(pid::call())), Ok(first));
+}
+
+#[test]
+fn a_worker_has_its_state_and_a_failing_one_breaks_the_pool() {
+    struct Count(u32);
+
+    #[raincheck::task]
+    fn count_from(start: u32) -> Count {
+        assert_ne!(start, 13, "no database");
+        Count(start)
+    }
+    #[raincheck::task]
+    fn bump() -> Option<u32> {
+        raincheck::with_worker_state(|count: &mut Count| {
+            count.0 += 1;
+            count.0
+        })
+    }
+    let pool = ProcessPool::builder().workers(1).worker_state(count_from::call(40)).build();
+    assert_eq!(claim(pool.submit(bump::call())), Ok(Some(41)));
+    assert_eq!(claim(pool.submit(bump::call())), Ok(Some(42)));
+
+    let pool = ProcessPool::builder().workers(2).worker_state(count_from::call(13)).build();
+    let tasks: Vec<_> = (0..10).map(|_| pool.submit(bump::call())).collect();
+    for task in tasks {
+        let error = claim(task).unwrap_err().to_string();
+        assert!(error.contains("no database"), "{error}");
+    }
+}
+
+#[test]
+fn a_program_that_is_no_worker_breaks_the_pool_which_says_so() {
+    for (program, what) in [("/no/such/program", "No such file"), ("true", "exited with code 0")] {
+        let pool = ProcessPool::builder().workers(2).worker_program(program).build();
+
+        let error = claim(pool.submit(area::call(1, 1))).unwrap_err().to_string();
+
+        assert!(error.contains(what), "{error}");
+    }
+}
+
+#[test]
+fn progress_is_seen_while_the_task_runs() {
+    #[raincheck::task]
+    fn counts(folder: &Path) {
+        for n in 1..=100 {
+            raincheck::progress(n);
+        }
+        meet(folder, 1);
+        raincheck::progress(1000);
+    }
+    let (pool, meeting) = (ProcessPool::new(1), Meeting::new());
+    let (told, hears) = std::sync::mpsc::channel();
+    let told = std::sync::Mutex::new(told);
+
+    let observed = pool.with(Options::new().observer(move |event: &raincheck::Event| {
+        told.lock().unwrap().send(event.moment).unwrap();
+    }));
+    let task = observed.submit(counts::call(meeting.path()));
+    meeting.wait_for(1);
+    let mut seen = Vec::new();
+    while !seen.contains(&raincheck::Moment::Progress(1)) {
+        seen.push(hears.recv_timeout(TOO_LONG).unwrap());
+    }
+    assert!(task.is_running());
+    meeting.open();
+    assert_eq!(claim(task), Ok(()));
+    seen.extend(hears.try_iter());
+
+    use raincheck::{Ending, Moment};
+    assert!(matches!(seen[..2], [Moment::Submitted, Moment::Started(_)]), "{seen:?}");
+    assert_eq!(seen[seen.len() - 2..], [Moment::Progress(1000), Moment::Finished(Ending::Returned)]);
+}
+
+#[test]
+fn a_pool_inside_a_task_works() {
+    #[raincheck::task]
+    fn squares(most: u32) -> Vec<u32> {
+        let pool = ProcessPool::new(2);
+        pool.map(area::task(), (0..most).map(|n| (n, n))).map(Result::unwrap).collect()
+    }
+
+    assert_eq!(claim(ProcessPool::new(1).submit(squares::call(4))), Ok(vec![0, 1, 4, 9]));
+}
+
+/// What the next test starts as a program of its own: a parent that is killed with its workers idle and busy.
+#[test]
+#[ignore = "only started by another test"]
+fn parent_that_is_killed() {
+    let folder = PathBuf::from(std::env::var("MEETING").unwrap());
+    #[raincheck::task]
+    fn busy(folder: &Path) {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        fs::write(folder.join("child"), child.id().to_string()).unwrap();
+        meet(folder, 7);
+        child.wait().unwrap();
+    }
+    let pool = ProcessPool::new(2);
+    let _busy = pool.submit(busy::call(folder.clone()));
+    fs::write(folder.join("idle"), claim(pool.submit(pid::call())).unwrap().to_string()).unwrap();
+    thread::sleep(TOO_LONG);
+}
+
+#[test]
+fn no_worker_outlives_its_parent_nor_what_it_has_started() {
+    let meeting = Meeting::new();
+    let mut parent = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "parent_that_is_killed"])
+        .env("MEETING", meeting.path())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    meeting.wait_for(3);
+    let pids: Vec<u32> = ["7", "idle", "child"]
+        .iter()
+        .map(|name| {
+            let start = Instant::now();
+            loop {
+                match fs::read_to_string(meeting.path().join(name)).unwrap().parse() {
+                    Ok(pid) => return pid,
+                    Err(_) => assert!(start.elapsed() < TOO_LONG),
+                }
+            }
+        })
+        .collect();
+
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+
+    pids.into_iter().for_each(assert_gone);
+}
+
+#[test]
+fn tasks_are_listed_by_name() {
+    let tasks = raincheck::tasks();
+
+    assert!(tasks.is_sorted_by_key(|entry| entry.name()));
+    let area = tasks.iter().find(|entry| entry.name().ends_with("process::area")).unwrap();
+    assert_eq!(area.signature(), "fn(width: u32, height: u32) -> u32");
+}
