@@ -134,11 +134,14 @@ pub(crate) struct Batch<'r> {
     pub(crate) interrupt: &'r Interrupt,
     pub(crate) timeout: Option<Duration>,
     pub(crate) retries: u32,
+    /// How many jobs are under way for each worker. Two: one runs, and one waits, so that no worker waits for the thread
+    /// that hands them out. Where jobs take microseconds, waking it for each would cost more than the job: then more.
+    pub(crate) under_way: usize,
 }
 
 impl<'r> Batch<'r> {
     pub(crate) fn new(report: &'r Report, interrupt: &'r Interrupt, options: &JobOptions) -> Self {
-        Self { report, interrupt, timeout: options.timeout, retries: options.retries }
+        Self { report, interrupt, timeout: options.timeout, retries: options.retries, under_way: 2 }
     }
 
     /// Runs a job for each input, and gives `take` what each comes to, in the order in which they end: its value, or why
@@ -227,8 +230,7 @@ where
     K: FnMut(I, Result<T, &Failure>) -> Result<(), Error>,
 {
     fn go(&mut self, mut inputs: impl Iterator<Item = I>, label: impl Fn(&I) -> String) -> Result<(), Error> {
-        // As many again as there are workers, so that none waits for this thread.
-        let room = self.executor.workers().saturating_mul(2);
+        let room = self.executor.workers().saturating_mul(self.batch.under_way);
         let mut more = true;
         loop {
             while more && self.under_way() < room && self.batch.interrupt.asked().is_none() {
@@ -440,7 +442,7 @@ mod tests {
             timeline: None,
         };
         let report = Report::open(plan, interrupt).unwrap();
-        let batch = Batch { report: &report, interrupt, timeout, retries };
+        let batch = Batch { report: &report, interrupt, timeout, retries, under_way: 2 };
         let mut taken = Vec::new();
         let take = |input, came: Result<T, &Failure>| {
             taken.extend(came.is_ok().then_some(input));
@@ -582,7 +584,7 @@ mod tests {
             timeline: None,
         };
         let report = Report::open(plan, &interrupt).unwrap();
-        let batch = Batch { report: &report, interrupt: &interrupt, timeout: None, retries: 0 };
+        let batch = Batch { report: &report, interrupt: &interrupt, timeout: None, retries: 0, under_way: 2 };
         let chosen = executors::make(ExecutorName::Thread, NonZeroUsize::new(2).unwrap()).unwrap();
         let way = Blocking(|input, _: &_| done(input));
 

@@ -29,6 +29,9 @@ use crate::executors::{self, Chosen};
 use crate::interrupt::Interrupt;
 use crate::report::{Attempt, Plan, ProgressMode, Report, Verbosity};
 
+/// A small file is hashed within microseconds.
+const UNDER_WAY: usize = 64;
+
 /// What `raincheck hash` is asked for.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct HashArgs {
@@ -90,7 +93,7 @@ fn write(args: HashArgs, talk: Talk, executor: Chosen, threads: usize, interrupt
     let plan = args.report.plan("sums", talk);
     let plan = Plan { tells_summary: plan.verbosity > Verbosity::Normal, ..plan };
     let report = Report::open(plan, interrupt)?;
-    let batch = Batch::new(&report, interrupt, &args.jobs);
+    let batch = Batch { under_way: UNDER_WAY, ..Batch::new(&report, interrupt, &args.jobs) };
     let found = Ahead::find(&report, interrupt, |take| tree.visit(&mut |found| take(found.clone(), found.bytes)))?;
     let mut output = Output::new(&report);
 
@@ -135,7 +138,7 @@ fn check(args: HashArgs, talk: Talk, executor: Chosen, threads: usize, interrupt
         ..plan
     };
     let report = Report::open(plan, interrupt)?;
-    let batch = Batch::new(&report, interrupt, &args.jobs);
+    let batch = Batch { under_way: UNDER_WAY, ..Batch::new(&report, interrupt, &args.jobs) };
     let check = Check {
         lists: if args.paths.is_empty() { vec!["-".into()] } else { args.paths.clone() },
         algorithms: args.algorithms.clone(),
