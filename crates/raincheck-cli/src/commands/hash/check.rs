@@ -206,7 +206,7 @@ impl Check {
         if self.options.status {
             return Vec::new();
         }
-        let shown = Shown::new(claim.name.as_bytes(), self.ending);
+        let shown = Shown::in_verdict(claim.name.as_bytes(), self.ending);
         let mut line = shown.head().to_vec();
         shown.write(&mut line);
         line.extend_from_slice(b": ");

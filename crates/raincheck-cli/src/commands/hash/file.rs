@@ -14,7 +14,10 @@ use super::subtrees;
 use crate::batch::{Done, Failure, Tried};
 
 /// A read goes into so much memory: it is still in the core's cache when it is hashed.
-pub(super) const BUFFER: usize = 128 << 10;
+const BUFFER: usize = 256 << 10;
+
+/// What begins at a page is copied by a third faster than what does not.
+const PAGE: usize = 4096;
 
 /// How much is read between two looks at the progress.
 const BETWEEN_LOOKS: u64 = 4 << 20;
@@ -85,9 +88,12 @@ pub(super) fn with_buffer<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
     thread_local! {
         static KEPT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
-    KEPT.with_borrow_mut(|buffer| {
-        buffer.resize(BUFFER, 0);
-        work(buffer)
+    KEPT.with_borrow_mut(|kept| {
+        if kept.is_empty() {
+            *kept = vec![0; BUFFER + PAGE];
+        }
+        let start = kept.as_ptr().align_offset(PAGE);
+        work(&mut kept[start..][..BUFFER])
     })
 }
 
@@ -109,4 +115,80 @@ pub(super) fn changed() -> Failure {
 /// What changes when someone writes to the file.
 fn version(metadata: &Metadata) -> (u64, Option<SystemTime>) {
     (metadata.len(), metadata.modified().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io::Write;
+    use std::os::unix::ffi::OsStringExt;
+    use std::path::Path;
+
+    use tempfile::NamedTempFile;
+
+    use super::*;
+    use crate::report::event::Status;
+
+    fn input(path: &Path, algorithm: Algorithm) -> Input {
+        Input { name: path.into(), algorithms: vec![algorithm], threads: 2 }
+    }
+
+    /// A file that is long enough for a look at the progress, and for threads to help.
+    fn long_file() -> NamedTempFile {
+        let file = NamedTempFile::new().unwrap();
+        file.as_file().set_len(16 << 20).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_has_no_sum() {
+        for algorithm in [Algorithm::Crc32c, Algorithm::Blake3] {
+            for change in [|file: &File| file.set_len(0), |mut file: &File| file.write_all(b"more")] {
+                let file = long_file();
+                let writes = |_| change(&file.reopen().unwrap()).unwrap();
+
+                let failure = sums(&input(file.path(), algorithm), &writes).err().expect("it changed");
+
+                assert_eq!(failure.reason, "it changed while it was read", "{algorithm:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn progress_is_told_on_the_way_and_never_more_than_there_is() {
+        for algorithm in [Algorithm::Crc32c, Algorithm::Blake3] {
+            let file = long_file();
+            let (told, last) = (Cell::new(0), Cell::new(0));
+
+            let done = sums(&input(file.path(), algorithm), &|bytes| {
+                assert!(last.replace(bytes) <= bytes && bytes <= 16 << 20);
+                told.set(told.get() + 1);
+            });
+
+            assert_eq!(done.ok().map(|done| done.bytes), Some(16 << 20));
+            assert!(told.get() > 0, "{algorithm:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_why() {
+        let nowhere = sums(&input(Path::new("no/such/file"), Algorithm::Md5), &|_| {}).err().unwrap();
+        let folder = sums(&input(Path::new("."), Algorithm::Md5), &|_| {}).err().unwrap();
+
+        assert_eq!(
+            (nowhere.status, nowhere.reason),
+            (Status::NotFound, "No such file or directory (os error 2)".into())
+        );
+        assert_eq!((folder.status, folder.reason), (Status::Failed, "Is a directory (os error 21)".into()));
+    }
+
+    #[test]
+    fn an_input_keeps_its_name_on_the_way_to_another_process() {
+        let name = OsString::from_vec(b"\xff\n\\".to_vec());
+        let input = Input { name: name.clone(), algorithms: vec![Algorithm::Sha1], threads: 1 };
+
+        let json = serde_json::to_string(&input).unwrap();
+
+        assert_eq!(serde_json::from_str::<Input>(&json).unwrap().name, name);
+    }
 }
