@@ -67,37 +67,49 @@ pub(crate) struct HashArgs {
 /// Does what was asked for.
 pub(crate) fn run(args: HashArgs, talk: Talk) -> Result<Exit, Error> {
     let interrupt = Interrupt::install().map_err(|error| Error::new("cannot listen for Ctrl-C").because(error))?;
-    let (executor, threads) = make_executor(&args.jobs)?;
-    if args.check {
-        check(args, talk, executor, threads, &interrupt)
-    } else {
-        write(args, talk, executor, threads, &interrupt)
+    let workers = Workers::new(&args.jobs)?;
+    if args.check { check(args, talk, workers, &interrupt) } else { write(args, talk, workers, &interrupt) }
+}
+
+/// Who does the jobs.
+struct Workers {
+    executor: Chosen,
+    /// How many jobs at once.
+    count: usize,
+    style: String,
+}
+
+impl Workers {
+    fn new(options: &JobOptions) -> Result<Self, Error> {
+        let name = options.executor();
+        let jobs = match (name, options.jobs) {
+            (ExecutorName::Inline, _) => NonZeroUsize::MIN,
+            (_, Some(jobs)) => jobs,
+            (_, None) => thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        };
+        Ok(Self { executor: executors::make(name, jobs)?, count: jobs.get(), style: executors::style(name, jobs) })
     }
 }
 
-/// The executor, and how many jobs it runs at once.
-fn make_executor(options: &JobOptions) -> Result<(Chosen, usize), Error> {
-    let jobs = match (options.executor(), options.jobs) {
-        (ExecutorName::Inline, _) => NonZeroUsize::MIN,
-        (_, Some(jobs)) => jobs,
-        (_, None) => thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-    };
-    Ok((executors::make(options.executor(), jobs)?, jobs.get()))
-}
-
 /// Writes the sums of all files.
-fn write(args: HashArgs, talk: Talk, executor: Chosen, threads: usize, interrupt: &Interrupt) -> Result<Exit, Error> {
+fn write(args: HashArgs, talk: Talk, workers: Workers, interrupt: &Interrupt) -> Result<Exit, Error> {
     let algorithms = args.algorithms();
     let format = args.format(&algorithms);
     let tree = Tree::new(args.paths, args.tree)?;
-    let plan = args.report.plan("sums", talk);
+    let plan = args.report.plan("Sums of files", talk);
     let plan = Plan { tells_summary: plan.verbosity > Verbosity::Normal, ..plan };
     let report = Report::open(plan, interrupt)?;
+    report.style(&workers.style);
     let batch = Batch { under_way: UNDER_WAY, ..Batch::new(&report, interrupt, &args.jobs) };
-    let found = Ahead::find(&report, interrupt, |take| tree.visit(&mut |found| take(found.clone(), found.bytes)))?;
+    let found = Ahead::find(&report, interrupt, |take| {
+        tree.visit(&mut |found| {
+            let bytes = found.bytes;
+            take(found, bytes)
+        })
+    })?;
     let mut output = Output::new(&report);
 
-    let made = algorithms.clone();
+    let (made, threads) = (algorithms.clone(), workers.count);
     let way = Blocking(move |(_, found): (usize, Found), attempt: &Attempt| match found.trouble {
         Some(trouble) => Err(Failure::for_good(trouble)),
         None => {
@@ -106,7 +118,7 @@ fn write(args: HashArgs, talk: Talk, executor: Chosen, threads: usize, interrupt
         }
     });
     let label = |(_, found): &(usize, Found)| found.name.to_string_lossy().into_owned();
-    batch.run(executor, found.enumerate(), label, &way, |(number, found), sums| {
+    batch.run(workers.executor, found.enumerate(), label, &way, |(number, found), sums| {
         let sums = sums.unwrap_or_default();
         output.put(number, lines(&algorithms, sums, found.name.as_bytes(), format)).map_err(cannot_write_output)
     })?;
@@ -124,8 +136,8 @@ fn lines(algorithms: &[Algorithm], sums: Vec<Sum>, name: &[u8], format: Format) 
 }
 
 /// Checks the sums in the lists.
-fn check(args: HashArgs, talk: Talk, executor: Chosen, threads: usize, interrupt: &Interrupt) -> Result<Exit, Error> {
-    let plan = args.report.clone().plan("checks", talk);
+fn check(args: HashArgs, talk: Talk, workers: Workers, interrupt: &Interrupt) -> Result<Exit, Error> {
+    let plan = args.report.clone().plan("Sums checked", talk);
     let quiet = plan.verbosity == Verbosity::Quiet;
     // Here `--quiet` means what it means to coreutils: whatever is wrong is told still.
     let progress = if quiet { ProgressMode::None } else { plan.progress };
@@ -138,6 +150,7 @@ fn check(args: HashArgs, talk: Talk, executor: Chosen, threads: usize, interrupt
         ..plan
     };
     let report = Report::open(plan, interrupt)?;
+    report.style(&workers.style);
     let batch = Batch { under_way: UNDER_WAY, ..Batch::new(&report, interrupt, &args.jobs) };
     let check = Check {
         lists: if args.paths.is_empty() { vec!["-".into()] } else { args.paths.clone() },
@@ -146,7 +159,7 @@ fn check(args: HashArgs, talk: Talk, executor: Chosen, threads: usize, interrupt
         options: args.checking,
         quiet,
     };
-    let in_order = check.run(executor, threads, &batch)?;
+    let in_order = check.run(workers.executor, workers.count, &batch)?;
     match report.finish()? {
         Exit::AllDone if !in_order => Ok(Exit::SomeFailed),
         exit => Ok(exit),
