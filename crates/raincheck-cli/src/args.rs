@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{FlagsArgs, ServeArgs};
+use crate::commands::{FlagsArgs, HashArgs, ServeArgs};
 use crate::report::{Plan, ProgressMode, RecordsFile, TimelineFile, Verbosity};
 
 /// A pile of jobs, done: many at once, each with its own time limit, and what became of each told
@@ -28,6 +28,10 @@ pub(crate) enum Command {
     /// Without arguments it is the demonstration: the same twenty downloads in each style, from a built-in server, with
     /// a table. With country codes or options it downloads those, in the style of `--executor`.
     Flags(FlagsArgs),
+    /// Write or check the sums of files and whole trees: sha256sum, b3sum and their like, on all cores
+    ///
+    /// Lines are those of sha256sum and b3sum, in the order of the files, and each reads the other's lists.
+    Hash(HashArgs),
     /// Serve files or flags over HTTP, slowly and with errors on demand, to try clients on
     Serve(ServeArgs),
     /// Print a script that teaches a shell to complete this program's options
@@ -124,6 +128,7 @@ impl ReportOptions {
             title: title.into(),
             verbosity: talk.verbosity(),
             tells_summary: true,
+            tells_failures: true,
             expects_not_found: false,
             progress,
             records: report,

@@ -134,17 +134,21 @@ pub(crate) struct Batch<'r> {
     pub(crate) interrupt: &'r Interrupt,
     pub(crate) timeout: Option<Duration>,
     pub(crate) retries: u32,
+    /// How many jobs are under way for each worker. Two: one runs, and one waits, so that no worker waits for the thread
+    /// that hands them out. Where jobs take microseconds, waking it for each would cost more than the job: then more.
+    pub(crate) under_way: usize,
 }
 
 impl<'r> Batch<'r> {
     pub(crate) fn new(report: &'r Report, interrupt: &'r Interrupt, options: &JobOptions) -> Self {
-        Self { report, interrupt, timeout: options.timeout, retries: options.retries }
+        Self { report, interrupt, timeout: options.timeout, retries: options.retries, under_way: 2 }
     }
 
-    /// Runs a job for each input, and gives `take` what each comes to, in the order in which they end.
+    /// Runs a job for each input, and gives `take` what each comes to, in the order in which they end: its value, or why
+    /// the last attempt failed.
     ///
-    /// Returns when all are done, or soon after the user asked to stop: then nothing new begins, and what runs is
-    /// cancelled.
+    /// Returns when all are done, or soon after the user asked to stop: then nothing new begins, what runs is cancelled,
+    /// and what was cancelled is not taken.
     ///
     /// # Errors
     ///
@@ -156,7 +160,7 @@ impl<'r> Batch<'r> {
         inputs: impl Iterator<Item = I>,
         label: impl Fn(&I) -> String,
         way: &impl Way<I, T>,
-        take: impl FnMut(I, T) -> Result<(), Error>,
+        take: impl FnMut(I, Result<T, &Failure>) -> Result<(), Error>,
     ) -> Result<(), Error>
     where
         I: Clone + Send + 'static,
@@ -223,11 +227,10 @@ where
     I: Clone + Send + 'static,
     T: Send + 'static,
     W: Way<I, T>,
-    K: FnMut(I, T) -> Result<(), Error>,
+    K: FnMut(I, Result<T, &Failure>) -> Result<(), Error>,
 {
     fn go(&mut self, mut inputs: impl Iterator<Item = I>, label: impl Fn(&I) -> String) -> Result<(), Error> {
-        // As many again as there are workers, so that none waits for this thread.
-        let room = self.executor.workers().saturating_mul(2);
+        let room = self.executor.workers().saturating_mul(self.batch.under_way);
         let mut more = true;
         loop {
             while more && self.under_way() < room && self.batch.interrupt.asked().is_none() {
@@ -289,7 +292,7 @@ where
         let Ticket::Try(open) = ticket else { return Ok(()) };
         let failure = match future.result() {
             Ok(Ok(Done { bytes, value })) => {
-                let taken = (self.take)(open.input, value);
+                let taken = (self.take)(open.input, Ok(value));
                 match &taken {
                     Ok(()) => open.job.finish(Outcome::done(bytes)),
                     Err(error) => open.job.finish(Outcome::not_done(Status::Failed, error.to_string())),
@@ -301,8 +304,12 @@ where
         };
         let again = failure.again != Again::Never && open.attempts <= self.batch.retries;
         if !again || self.batch.interrupt.asked().is_some() {
+            let taken = match failure.status {
+                Status::Cancelled => Ok(()),
+                _ => (self.take)(open.input, Err(&failure)),
+            };
             open.job.finish(Outcome::not_done(failure.status, failure.reason));
-            return Ok(());
+            return taken;
         }
         let wait = match failure.again {
             Again::After(least) => least,
@@ -332,11 +339,13 @@ where
         for (ticket, future) in rest {
             let Ticket::Try(Open { input, job, .. }) = ticket else { continue };
             match future.try_result() {
-                Ok(Ok(Ok(Done { bytes, value }))) => match take(input, value) {
+                Ok(Ok(Ok(Done { bytes, value }))) => match take(input, Ok(value)) {
                     Ok(()) => job.finish(Outcome::done(bytes)),
                     Err(error) => job.finish(Outcome::not_done(Status::Failed, error.to_string())),
                 },
                 Ok(Ok(Err(failure))) if failure.status != Status::Cancelled => {
+                    // The command is ending already, for a reason that matters more.
+                    let _ = take(input, Err(&failure));
                     job.finish(Outcome::not_done(failure.status, failure.reason));
                 }
                 _ => job.finish(Outcome::not_done(Status::Cancelled, why)),
@@ -426,16 +435,17 @@ mod tests {
             title: String::new(),
             verbosity: Verbosity::Quiet,
             tells_summary: false,
+            tells_failures: true,
             expects_not_found: false,
             progress: ProgressMode::None,
             records: None,
             timeline: None,
         };
         let report = Report::open(plan, interrupt).unwrap();
-        let batch = Batch { report: &report, interrupt, timeout, retries };
+        let batch = Batch { report: &report, interrupt, timeout, retries, under_way: 2 };
         let mut taken = Vec::new();
-        let take = |input, _| {
-            taken.push(input);
+        let take = |input, came: Result<T, &Failure>| {
+            taken.extend(came.is_ok().then_some(input));
             Ok(())
         };
         let chosen = executors::make(executor, NonZeroUsize::new(2).unwrap()).unwrap();
@@ -567,17 +577,18 @@ mod tests {
             title: String::new(),
             verbosity: Verbosity::Quiet,
             tells_summary: false,
+            tells_failures: true,
             expects_not_found: false,
             progress: ProgressMode::None,
             records: None,
             timeline: None,
         };
         let report = Report::open(plan, &interrupt).unwrap();
-        let batch = Batch { report: &report, interrupt: &interrupt, timeout: None, retries: 0 };
+        let batch = Batch { report: &report, interrupt: &interrupt, timeout: None, retries: 0, under_way: 2 };
         let chosen = executors::make(ExecutorName::Thread, NonZeroUsize::new(2).unwrap()).unwrap();
         let way = Blocking(|input, _: &_| done(input));
 
-        let ended = batch.run(chosen, 0.., u64::to_string, &way, |_, ()| Err(Error::new("disk full")));
+        let ended = batch.run(chosen, 0.., u64::to_string, &way, |_, _| Err(Error::new("disk full")));
 
         assert_eq!(ended.unwrap_err().to_string(), "disk full");
     }

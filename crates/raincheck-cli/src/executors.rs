@@ -6,6 +6,7 @@ use raincheck::{InProcess, Inline, ThreadPool, Tokio};
 
 use crate::args::ExecutorName;
 use crate::error::Error;
+use crate::report::figures;
 
 /// The executor that the user chose.
 pub(crate) type Chosen = Box<dyn InProcess>;
@@ -24,4 +25,13 @@ pub(crate) fn make(name: ExecutorName, jobs: NonZeroUsize) -> Result<Chosen, Err
             Box::new(tokio.map_err(|error| Error::new("cannot start the `tokio` executor").because(error))?)
         }
     })
+}
+
+/// What the timeline calls a run on this executor.
+pub(crate) fn style(executor: ExecutorName, jobs: NonZeroUsize) -> String {
+    match executor {
+        ExecutorName::Inline => "one by one".into(),
+        ExecutorName::Thread => figures::count(jobs.get() as u64, "thread"),
+        ExecutorName::Tokio => "tokio".into(),
+    }
 }

@@ -52,9 +52,10 @@ pub(crate) struct Plan {
     /// The title of the timeline.
     pub(crate) title: String,
     pub(crate) verbosity: Verbosity,
-    /// Whether the last lines say what came of it all; no, for a command that says it in words of its own.
     /// Whether the summary is shown; a command that tells it in its own words does without.
     pub(crate) tells_summary: bool,
+    /// Whether failures are named and counted; a command that does so in its own words does without.
+    pub(crate) tells_failures: bool,
     /// Whether `not found` is an answer like any other, and no failure.
     pub(crate) expects_not_found: bool,
     pub(crate) progress: ProgressMode,
@@ -114,6 +115,7 @@ struct Readers {
     records: Option<Records<File>>,
     timeline: Option<Timeline>,
     tells_summary: bool,
+    tells_failures: bool,
     ended: bool,
 }
 
@@ -124,7 +126,8 @@ impl Report {
     ///
     /// A usage error that names the file that cannot be written; no job has run then.
     pub(crate) fn open(plan: Plan, interrupt: &Interrupt) -> Result<Self, Error> {
-        let Plan { title, verbosity, tells_summary, expects_not_found, progress, records, timeline } = plan;
+        let Plan { title, verbosity, tells_summary, tells_failures, expects_not_found, progress, records, timeline } =
+            plan;
         let mode = if verbosity == Verbosity::Quiet { ProgressMode::None } else { progress };
         let paint = Paint::for_stderr();
         if let Some(file) = &timeline {
@@ -146,6 +149,7 @@ impl Report {
             },
             timeline: timeline.is_some().then(|| Timeline::new(title)),
             tells_summary,
+            tells_failures,
             ended: false,
         };
         let shared = Arc::new(Shared {
@@ -241,7 +245,9 @@ impl Report {
             if readers.tells_summary {
                 last.extend(readers.summary.styles());
             }
-            last.extend(readers.summary.verdict(Paint::for_stderr(), interrupted.is_some(), records.as_deref()));
+            if readers.tells_failures || interrupted.is_some() {
+                last.extend(readers.summary.verdict(Paint::for_stderr(), interrupted.is_some(), records.as_deref()));
+            }
         }
         if let Some(mut screen) = screen {
             screen.end(&last);
@@ -358,7 +364,9 @@ impl Readers {
             return;
         }
         self.progress.read(event, &self.jobs);
-        self.notes.read(event, &self.jobs);
+        if self.tells_failures {
+            self.notes.read(event, &self.jobs);
+        }
         self.summary.read(event, &self.jobs);
         if let Some(stream) = &mut self.stream {
             stream.read(event, &self.jobs);

@@ -234,7 +234,7 @@ impl Download {
         batch: &Batch<'_>,
     ) -> Result<(), Error> {
         let codes = codes.iter().cloned();
-        let take = |_, ()| Ok(());
+        let take = |_, _: Result<(), &Failure>| Ok(());
         match client {
             Client::Blocking(client) => {
                 let way = Blocking(move |code: String, attempt: &Attempt| {
@@ -353,7 +353,7 @@ fn download(args: FlagsArgs, talk: Talk, interrupt: &Interrupt) -> Result<Exit, 
     let head = head(&label, &site.base_url, &codes, jobs);
     report.data(head.as_bytes()).map_err(cannot_write_output)?;
     let (client, chosen) = (Client::for_executor(executor)?, executors::make(executor, jobs)?);
-    report.style(&style(executor, jobs));
+    report.style(&executors::style(executor, jobs));
 
     let start = Instant::now();
     Download::new(&site, &dir).all(&codes, chosen, client, &Batch::new(&report, interrupt, &args.jobs))?;
@@ -363,15 +363,6 @@ fn download(args: FlagsArgs, talk: Talk, interrupt: &Interrupt) -> Result<Exit, 
     let tail = tail(|status| counts[status as usize], elapsed);
     io::stdout().lock().write_all(tail.as_bytes()).map_err(cannot_write_output)?;
     Ok(exit)
-}
-
-/// What the timeline calls a run on this executor.
-fn style(executor: ExecutorName, jobs: NonZeroUsize) -> String {
-    match executor {
-        ExecutorName::Inline => "one by one".into(),
-        ExecutorName::Thread => figures::count(jobs.get() as u64, "thread"),
-        ExecutorName::Tokio => "tokio".into(),
-    }
 }
 
 /// What is about to be done, in the book's words.

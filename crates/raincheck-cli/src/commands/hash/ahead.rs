@@ -1,0 +1,79 @@
+//! What is to be done, found on a thread of its own, some way ahead of those who do it.
+//!
+//! So a slow disk holds up no worker, and how much there is to do is known early; and memory holds no more than a few
+//! thousand names, however many there are.
+
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use crate::error::Error;
+use crate::interrupt::Interrupt;
+use crate::report::Report;
+use crate::report::event::Expected;
+
+/// How many are found ahead.
+const DISTANCE: usize = 8192;
+
+/// What was found, in order. Ends early when the user asks to stop.
+pub(super) struct Ahead<'r, T> {
+    report: &'r Report,
+    /// `None` says that the user asked to stop.
+    found: Receiver<Option<T>>,
+    total: Arc<OnceLock<Expected>>,
+    total_told: bool,
+}
+
+impl<'r, T: Send + 'static> Ahead<'r, T> {
+    /// Lets `find` call back with what it finds, and with the bytes to expect of it, until it is told false: that
+    /// nobody wants more.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no thread for it.
+    pub(super) fn find(
+        report: &'r Report,
+        interrupt: &Interrupt,
+        find: impl FnOnce(&mut dyn FnMut(T, u64) -> bool) + Send + 'static,
+    ) -> Result<Self, Error> {
+        let (sender, found) = mpsc::sync_channel(DISTANCE);
+        let stop = sender.clone();
+        // This thread may be waiting for the next one, from a terminal say.
+        interrupt.on_asked(move || {
+            let _ = stop.send(None);
+        });
+        let total = Arc::new(OnceLock::new());
+        let known = Arc::clone(&total);
+        let search = move || {
+            let (mut jobs, mut bytes) = (0, 0);
+            find(&mut |one, its_bytes| {
+                jobs += 1;
+                bytes += its_bytes;
+                sender.send(Some(one)).is_ok()
+            });
+            let _ = known.set(Expected { jobs: Some(jobs), bytes: Some(bytes) });
+            // What says that there are no more.
+            let _ = sender.send(None);
+        };
+        thread::Builder::new()
+            .name("search".into())
+            .spawn(search)
+            .map_err(|error| Error::new("cannot start a thread for the search").because(error))?;
+        Ok(Self { report, found, total, total_told: false })
+    }
+}
+
+impl<T> Iterator for Ahead<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        let one = self.found.recv().ok().flatten();
+        if !self.total_told
+            && let Some(total) = self.total.get()
+        {
+            self.report.expect(*total);
+            self.total_told = true;
+        }
+        one
+    }
+}
