@@ -90,6 +90,8 @@ pub(crate) enum ExecutorName {
     Inline,
     /// On a pool of threads
     Thread,
+    /// On a pool of processes: a job that crashes, or overruns its time limit, is ended and costs no other
+    Process,
     /// On an async runtime
     Tokio,
 }

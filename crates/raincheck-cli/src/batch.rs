@@ -6,13 +6,17 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::mem;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use raincheck::{CompletionQueue, Executor, Options, Promise, TaskError, TaskFuture, With, promise};
+use raincheck::{
+    Call, CompletionQueue, Event, Executor, InProcess, Moment, Options, Promise, TaskError, TaskFunction, TaskFuture,
+    With, promise,
+};
+use serde::{Deserialize, Serialize};
 
 use crate::args::JobOptions;
 use crate::error::Error;
-use crate::executors::Chosen;
 use crate::interrupt::Interrupt;
 use crate::report::event::{Expected, Outcome, Status};
 use crate::report::{Attempt, Job, Report};
@@ -24,6 +28,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_millis(500);
 
 /// What a job that was done hands over.
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Done<T> {
     /// What it moved or read, for the report.
     pub(crate) bytes: u64,
@@ -31,7 +36,7 @@ pub(crate) struct Done<T> {
 }
 
 /// Why an attempt at a job failed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Failure {
     pub(crate) status: Status,
     pub(crate) reason: String,
@@ -39,7 +44,7 @@ pub(crate) struct Failure {
 }
 
 /// Whether another attempt may succeed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Again {
     Never,
     /// After the usual wait.
@@ -79,19 +84,23 @@ impl From<&TaskError> for Failure {
             TaskError::Cancelled | TaskError::ShutDown => Self::stopped(),
             TaskError::TimedOut { limit } => Self {
                 status: Status::TimedOut,
-                reason: format!("took longer than {}", crate::report::figures::about(*limit)),
+                reason: format!("took longer than {}", crate::report::figures::seconds(*limit)),
                 again: Again::Later,
             },
+            TaskError::WorkerLost(_) => Self::for_now(error.to_string()),
             // A panic is a bug of ours, and would be one the next time too.
             other => Self::for_good(other.to_string()),
         }
     }
 }
 
-/// How one attempt is handed to an executor: as a closure or as a future.
-pub(crate) trait Way<I, T> {
-    fn submit(&self, executor: &With<'_, Chosen>, input: I, job: Job) -> TaskFuture<Tried<T>>;
+/// How one attempt is handed to an executor: as the call of a task, as a closure or as a future.
+pub(crate) trait Way<E, I, T> {
+    fn submit(&self, executor: &With<'_, E>, input: I, job: Job) -> TaskFuture<Tried<T>>;
 }
+
+/// By the call of a task, which any executor can carry. It says how far it is by [`raincheck::progress`].
+pub(crate) struct Calls<F>(pub(crate) F);
 
 /// By a function that blocks.
 pub(crate) struct Blocking<F>(pub(crate) F);
@@ -99,26 +108,49 @@ pub(crate) struct Blocking<F>(pub(crate) F);
 /// By a function that returns a future.
 pub(crate) struct Async<F>(pub(crate) F);
 
-impl<I, T, F> Way<I, T> for Blocking<F>
+impl<E, I, T, F, Fun> Way<E, I, T> for Calls<F>
 where
+    E: Executor,
+    T: Send + 'static,
+    F: Fn(I) -> Call<Fun>,
+    Fun: TaskFunction<Output = Tried<T>>,
+{
+    fn submit(&self, executor: &With<'_, E>, input: I, job: Job) -> TaskFuture<Tried<T>> {
+        let attempt: Mutex<Option<Attempt>> = Mutex::default();
+        let told = move |event: &Event| {
+            let mut attempt = attempt.lock().unwrap_or_else(PoisonError::into_inner);
+            match event.moment {
+                Moment::Started(lane) => *attempt = Some(job.start(lane.index())),
+                Moment::Progress(bytes) => attempt.iter().for_each(|attempt| attempt.progress(bytes)),
+                _ => {}
+            }
+        };
+        executor.with(Options::new().observer(told)).submit((self.0)(input))
+    }
+}
+
+impl<E, I, T, F> Way<E, I, T> for Blocking<F>
+where
+    E: InProcess,
     I: Send + 'static,
     T: Send + 'static,
     F: Fn(I, &Attempt) -> Tried<T> + Clone + Send + 'static,
 {
-    fn submit(&self, executor: &With<'_, Chosen>, input: I, job: Job) -> TaskFuture<Tried<T>> {
+    fn submit(&self, executor: &With<'_, E>, input: I, job: Job) -> TaskFuture<Tried<T>> {
         let work = self.0.clone();
         executor.submit(move || work(input, &job.start(lane())))
     }
 }
 
-impl<I, T, F, R> Way<I, T> for Async<F>
+impl<E, I, T, F, R> Way<E, I, T> for Async<F>
 where
+    E: InProcess,
     I: Send + 'static,
     T: Send + 'static,
     F: Fn(I, Attempt) -> R + Clone + Send + 'static,
     R: Future<Output = Tried<T>> + Send + 'static,
 {
-    fn submit(&self, executor: &With<'_, Chosen>, input: I, job: Job) -> TaskFuture<Tried<T>> {
+    fn submit(&self, executor: &With<'_, E>, input: I, job: Job) -> TaskFuture<Tried<T>> {
         let work = self.0.clone();
         executor.submit(async move { work(input, job.start(lane())).await })
     }
@@ -154,15 +186,16 @@ impl<'r> Batch<'r> {
     ///
     /// The first error of `take`; the remaining jobs are cancelled. That a job failed is in the report, and no error
     /// here.
-    pub(crate) fn run<I, T>(
+    pub(crate) fn run<E, I, T>(
         &self,
-        executor: Chosen,
+        executor: E,
         inputs: impl Iterator<Item = I>,
         label: impl Fn(&I) -> String,
-        way: &impl Way<I, T>,
+        way: &impl Way<E, I, T>,
         take: impl FnMut(I, Result<T, &Failure>) -> Result<(), Error>,
     ) -> Result<(), Error>
     where
+        E: Executor,
         I: Clone + Send + 'static,
         T: Send + 'static,
     {
@@ -211,9 +244,9 @@ struct Waiting<I> {
     open: Open<I>,
 }
 
-struct Run<'a, I, T, W, K> {
+struct Run<'a, E, I, T, W, K> {
     batch: &'a Batch<'a>,
-    executor: With<'a, Chosen>,
+    executor: With<'a, E>,
     queue: CompletionQueue<(Ticket<I>, TaskFuture<Tried<T>>)>,
     waiting: BinaryHeap<Waiting<I>>,
     /// Tells apart what is due at the same time.
@@ -222,11 +255,12 @@ struct Run<'a, I, T, W, K> {
     take: K,
 }
 
-impl<I, T, W, K> Run<'_, I, T, W, K>
+impl<E, I, T, W, K> Run<'_, E, I, T, W, K>
 where
+    E: Executor,
     I: Clone + Send + 'static,
     T: Send + 'static,
-    W: Way<I, T>,
+    W: Way<E, I, T>,
     K: FnMut(I, Result<T, &Failure>) -> Result<(), Error>,
 {
     fn go(&mut self, mut inputs: impl Iterator<Item = I>, label: impl Fn(&I) -> String) -> Result<(), Error> {
@@ -370,10 +404,10 @@ fn stop_signal<T: Send + 'static>(interrupt: &Interrupt) -> TaskFuture<Tried<T>>
 }
 
 /// An executor, and how to be rid of it.
-struct Ended(Option<Chosen>);
+struct Ended<E>(Option<E>);
 
-impl Ended {
-    fn get(&self) -> &Chosen {
+impl<E: Executor> Ended<E> {
+    fn get(&self) -> &E {
         self.0.as_ref().expect("it is taken away by `end` only")
     }
 
@@ -429,7 +463,7 @@ mod tests {
         interrupt: &Interrupt,
         (timeout, retries): (Option<Duration>, u32),
         inputs: impl IntoIterator<Item = u64>,
-        way: &impl Way<u64, T>,
+        way: &impl Way<Box<dyn InProcess>, u64, T>,
     ) -> (Vec<u64>, [u64; 5], Exit) {
         let plan = Plan {
             title: String::new(),
@@ -448,7 +482,7 @@ mod tests {
             taken.extend(came.is_ok().then_some(input));
             Ok(())
         };
-        let chosen = executors::make(executor, NonZeroUsize::new(2).unwrap()).unwrap();
+        let chosen = executors::make_here(executor, NonZeroUsize::new(2).unwrap()).unwrap();
         batch.run(chosen, inputs.into_iter(), u64::to_string, way, take).unwrap();
         taken.sort_unstable();
         let counts = Status::ALL.map(|status| report.count(status));
@@ -585,7 +619,7 @@ mod tests {
         };
         let report = Report::open(plan, &interrupt).unwrap();
         let batch = Batch { report: &report, interrupt: &interrupt, timeout: None, retries: 0, under_way: 2 };
-        let chosen = executors::make(ExecutorName::Thread, NonZeroUsize::new(2).unwrap()).unwrap();
+        let chosen = executors::make_here(ExecutorName::Thread, NonZeroUsize::new(2).unwrap()).unwrap();
         let way = Blocking(|input, _: &_| done(input));
 
         let ended = batch.run(chosen, 0.., u64::to_string, &way, |_, _| Err(Error::new("disk full")));

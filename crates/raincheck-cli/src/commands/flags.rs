@@ -3,21 +3,24 @@
 //! Without arguments it downloads the same twenty flags in each style and compares the times. With arguments it is the
 //! book's second program: country codes, a server that is fast, slow or unreliable, and a report in its words.
 
+mod cpu;
+
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
 use crate::args::{ExecutorName, JobOptions, ReportOptions, Talk};
-use crate::batch::{Again, Async, Batch, Blocking, Done, Failure, Tried};
+use crate::batch::{Again, Async, Batch, Calls, Done, Failure, Tried};
 use crate::client::{AsyncClient, BlockingClient, FetchError};
 use crate::error::{Error, Exit, cannot_write_output};
-use crate::executors::{self, Chosen};
+use crate::executors;
 use crate::interrupt::Interrupt;
 use crate::report::event::Status;
 use crate::report::figures;
@@ -57,6 +60,9 @@ pub(crate) struct FlagsArgs {
     /// Make at most N requests at a time, as --jobs does [default: 30, or 1 for --executor inline]
     #[arg(short = 'm', long = "max-req", alias = "max_req", value_name = "N", conflicts_with = "jobs")]
     max_req: Option<NonZeroUsize>,
+    /// Compute and do not download: RC4, SHA-256 and primes, by one worker and by more, on threads and on processes
+    #[arg(long, conflicts_with_all = ["countries", "all", "every", "limit", "max_req", "server", "base_url", "folder", "dir", "executor"])]
+    cpu: bool,
     /// The server to ask
     #[arg(long, short, value_name = "LABEL", default_value = "local", ignore_case = true)]
     server: ServerLabel,
@@ -98,6 +104,9 @@ enum Country {
 /// Does what was asked for.
 pub(crate) fn run(args: FlagsArgs, talk: Talk) -> Result<Exit, Error> {
     let interrupt = Interrupt::install().map_err(|error| Error::new("cannot listen for Ctrl-C").because(error))?;
+    if args.cpu {
+        return cpu::demonstrate(args, talk, &interrupt);
+    }
     if args.is_demonstration() { demonstrate(args, talk, &interrupt) } else { download(args, talk, &interrupt) }
 }
 
@@ -197,62 +206,44 @@ impl Site {
     }
 }
 
-/// The client that suits an executor.
-enum Client {
-    Blocking(Arc<BlockingClient>),
-    Async(Arc<AsyncClient>),
-}
-
-impl Client {
-    fn for_executor(name: ExecutorName) -> Result<Self, Error> {
-        Ok(match name {
-            ExecutorName::Inline | ExecutorName::Thread => Self::Blocking(Arc::new(BlockingClient::new(LIMIT))),
-            ExecutorName::Tokio => Self::Async(Arc::new(AsyncClient::new(LIMIT)?)),
-        })
-    }
-}
-
 /// What every download here has in common.
+#[derive(Clone, Serialize, Deserialize)]
 struct Download {
     base_url: String,
-    ending: &'static str,
+    ending: String,
     /// Where flags are saved.
     dir: PathBuf,
 }
 
+/// Downloads a flag, on a thread of whichever process.
+#[raincheck::task]
+fn save_flag(download: Download, code: String) -> Tried<()> {
+    static CLIENT: LazyLock<BlockingClient> = LazyLock::new(|| BlockingClient::new(LIMIT));
+    download.save(&code, CLIENT.get(&download.url(&code), raincheck::progress))
+}
+
 impl Download {
-    fn new(site: &Site, dir: &Path) -> Arc<Self> {
-        Arc::new(Self { base_url: site.base_url.clone(), ending: site.ending, dir: dir.to_owned() })
+    fn new(site: &Site, dir: &Path) -> Self {
+        Self { base_url: site.base_url.clone(), ending: site.ending.into(), dir: dir.to_owned() }
     }
 
     /// Downloads all flags, each a job of the report.
-    fn all(
-        self: Arc<Self>,
-        codes: &[String],
-        executor: Chosen,
-        client: Client,
-        batch: &Batch<'_>,
-    ) -> Result<(), Error> {
+    fn all(&self, codes: &[String], name: ExecutorName, jobs: NonZeroUsize, batch: &Batch<'_>) -> Result<(), Error> {
         let codes = codes.iter().cloned();
         let take = |_, _: Result<(), &Failure>| Ok(());
-        match client {
-            Client::Blocking(client) => {
-                let way = Blocking(move |code: String, attempt: &Attempt| {
-                    self.save(&code, client.get(&self.url(&code), |bytes| attempt.progress(bytes)))
-                });
-                batch.run(executor, codes, String::clone, &way, take)
-            }
-            Client::Async(client) => {
-                let way = Async(move |code: String, attempt: Attempt| {
-                    let (this, client) = (Arc::clone(&self), Arc::clone(&client));
-                    async move {
-                        let fetched = client.get(&this.url(&code), |bytes| attempt.progress(bytes)).await;
-                        this.save(&code, fetched)
-                    }
-                });
-                batch.run(executor, codes, String::clone, &way, take)
-            }
+        if name == ExecutorName::Tokio {
+            let (download, client) = (self.clone(), Arc::new(AsyncClient::new(LIMIT)?));
+            let way = Async(move |code: String, attempt: Attempt| {
+                let (download, client) = (download.clone(), Arc::clone(&client));
+                async move {
+                    let fetched = client.get(&download.url(&code), |bytes| attempt.progress(bytes)).await;
+                    download.save(&code, fetched)
+                }
+            });
+            return batch.run(executors::make_here(name, jobs)?, codes, String::clone, &way, take);
         }
+        let way = Calls(|code| save_flag::call(self.clone(), code));
+        batch.run(executors::make(name, jobs)?, codes, String::clone, &way, take)
     }
 
     fn url(&self, code: &str) -> String {
@@ -296,6 +287,7 @@ fn demonstrate(args: FlagsArgs, talk: Talk, interrupt: &Interrupt) -> Result<Exi
         ("one by one", ExecutorName::Inline, NonZeroUsize::MIN),
         ("threads", ExecutorName::Thread, many),
         ("tokio", ExecutorName::Tokio, many),
+        ("processes", ExecutorName::Process, many),
     ];
     let title = format!("{} flags, each {} ms away", codes.len(), DELAY.as_millis());
     let plan = Plan { tells_summary: false, ..args.report.clone().plan(title.clone(), talk) };
@@ -305,10 +297,9 @@ fn demonstrate(args: FlagsArgs, talk: Talk, interrupt: &Interrupt) -> Result<Exi
 
     let mut rows = Vec::new();
     for (name, executor, jobs) in styles {
-        let (client, executor) = (Client::for_executor(executor)?, executors::make(executor, jobs)?);
         report.style(name);
         let start = Instant::now();
-        Download::new(&site, dir).all(&codes, executor, client, &batch)?;
+        Download::new(&site, dir).all(&codes, executor, jobs, &batch)?;
         if interrupt.asked().is_some() {
             break;
         }
@@ -352,11 +343,10 @@ fn download(args: FlagsArgs, talk: Talk, interrupt: &Interrupt) -> Result<Exit, 
     let report = Report::open(plan, interrupt)?;
     let head = head(&label, &site.base_url, &codes, jobs);
     report.data(head.as_bytes()).map_err(cannot_write_output)?;
-    let (client, chosen) = (Client::for_executor(executor)?, executors::make(executor, jobs)?);
     report.style(&executors::style(executor, jobs));
 
     let start = Instant::now();
-    Download::new(&site, &dir).all(&codes, chosen, client, &Batch::new(&report, interrupt, &args.jobs))?;
+    Download::new(&site, &dir).all(&codes, executor, jobs, &Batch::new(&report, interrupt, &args.jobs))?;
     let elapsed = start.elapsed();
     let counts = Status::ALL.map(|status| report.count(status));
     let exit = report.finish()?;

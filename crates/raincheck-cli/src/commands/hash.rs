@@ -23,11 +23,11 @@ use self::line::{Ending, Format, Line};
 use self::output::Output;
 use self::tree::{Found, Tree, TreeOptions};
 use crate::args::{ExecutorName, JobOptions, ReportOptions, Talk};
-use crate::batch::{Batch, Blocking, Failure};
+use crate::batch::{Batch, Calls, Failure, Tried};
 use crate::error::{Error, Exit, cannot_write_output};
 use crate::executors::{self, Chosen};
 use crate::interrupt::Interrupt;
-use crate::report::{Attempt, Plan, ProgressMode, Report, Verbosity};
+use crate::report::{Plan, ProgressMode, Report, Verbosity};
 
 /// A small file is hashed within microseconds.
 const UNDER_WAY: usize = 64;
@@ -67,6 +67,11 @@ pub(crate) struct HashArgs {
 /// Does what was asked for.
 pub(crate) fn run(args: HashArgs, talk: Talk) -> Result<Exit, Error> {
     let interrupt = Interrupt::install().map_err(|error| Error::new("cannot listen for Ctrl-C").because(error))?;
+    let reads_stdin = !args.check && (args.paths.is_empty() || args.paths.iter().any(|path| path.as_os_str() == "-"));
+    if reads_stdin && args.jobs.executor() == ExecutorName::Process {
+        return Err(Error::usage("another process cannot read the standard input of this one")
+            .hint("leave `--executor process` out, or name files"));
+    }
     let workers = Workers::new(&args.jobs)?;
     if args.check { check(args, talk, workers, &interrupt) } else { write(args, talk, workers, &interrupt) }
 }
@@ -74,8 +79,8 @@ pub(crate) fn run(args: HashArgs, talk: Talk) -> Result<Exit, Error> {
 /// Who does the jobs.
 struct Workers {
     executor: Chosen,
-    /// How many jobs at once.
-    count: usize,
+    /// How many threads may work at one file.
+    threads: usize,
     style: String,
 }
 
@@ -87,7 +92,9 @@ impl Workers {
             (_, Some(jobs)) => jobs,
             (_, None) => thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         };
-        Ok(Self { executor: executors::make(name, jobs)?, count: jobs.get(), style: executors::style(name, jobs) })
+        // Several threads go at one large file, but not several processes.
+        let threads = if name == ExecutorName::Process { 1 } else { jobs.get() };
+        Ok(Self { executor: executors::make(name, jobs)?, threads, style: executors::style(name, jobs) })
     }
 }
 
@@ -109,13 +116,9 @@ fn write(args: HashArgs, talk: Talk, workers: Workers, interrupt: &Interrupt) ->
     })?;
     let mut output = Output::new(&report);
 
-    let (made, threads) = (algorithms.clone(), workers.count);
-    let way = Blocking(move |(_, found): (usize, Found), attempt: &Attempt| match found.trouble {
-        Some(trouble) => Err(Failure::for_good(trouble)),
-        None => {
-            let input = Input { name: found.name, algorithms: made.clone(), threads };
-            file::sums(&input, &|bytes| attempt.progress(bytes))
-        }
+    let way = Calls(|(_, found): (usize, Found)| {
+        let input = Input { name: found.name, algorithms: algorithms.clone(), threads: workers.threads };
+        sums_of::call(input, found.trouble)
     });
     let label = |(_, found): &(usize, Found)| found.name.to_string_lossy().into_owned();
     batch.run(workers.executor, found.enumerate(), label, &way, |(number, found), sums| {
@@ -124,6 +127,15 @@ fn write(args: HashArgs, talk: Talk, workers: Workers, interrupt: &Interrupt) ->
     })?;
     output.end().map_err(cannot_write_output)?;
     report.finish()
+}
+
+/// Makes the sums of a file, unless it is known that it cannot be read.
+#[raincheck::task]
+fn sums_of(input: Input, trouble: Option<String>) -> Tried<Vec<Sum>> {
+    match trouble {
+        Some(trouble) => Err(Failure::for_good(trouble)),
+        None => file::sums(&input, &raincheck::progress),
+    }
 }
 
 /// A line for each sum of a file.
@@ -159,7 +171,7 @@ fn check(args: HashArgs, talk: Talk, workers: Workers, interrupt: &Interrupt) ->
         options: args.checking,
         quiet,
     };
-    let in_order = check.run(workers.executor, workers.count, &batch)?;
+    let in_order = check.run(workers.executor, workers.threads, &batch)?;
     match report.finish()? {
         Exit::AllDone if !in_order => Ok(Exit::SomeFailed),
         exit => Ok(exit),

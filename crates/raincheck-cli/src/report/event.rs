@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Event {
@@ -65,7 +67,7 @@ impl Outcome {
 }
 
 /// How a job ended, in one word. As a number it is its place in [`ALL`](Self::ALL).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Status {
     Done,
     /// The place was asked, and has no such thing.

@@ -50,10 +50,12 @@ pub(crate) fn bytes(bytes: u64) -> String {
 
 /// A count with its noun: `1 job`, `200 jobs`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
-    match number {
-        1 => format!("1 {noun}"),
-        _ => format!("{number} {noun}s"),
-    }
+    count_of(number, noun, &format!("{noun}s"))
+}
+
+/// The same for nouns whose plural takes more than an `s`.
+pub(crate) fn count_of(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// A name from outside made fit for a terminal: what could move the cursor or break the line shows as `\u{1b}`.

@@ -8,18 +8,19 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
 
 use super::ahead::Ahead;
 use super::algorithm::{Algorithm, Sum};
 use super::file::{self, Input};
 use super::line::{Ending, Line, Parser, Shown};
 use super::output::Output;
-use crate::batch::{Batch, Blocking, Done, Failure, Tried};
+use crate::batch::{Batch, Calls, Done, Failure, Tried};
 use crate::error::{Error, cannot_write_output};
 use crate::executors::Chosen;
 use crate::paint::Paint;
 use crate::report::event::Status;
-use crate::report::{Attempt, figures};
+use crate::report::figures;
 
 /// How sums are checked.
 #[derive(Args, Clone, Copy, Debug)]
@@ -81,7 +82,7 @@ enum Entry {
 }
 
 /// That a file has this sum.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Claim {
     number: usize,
     list: usize,
@@ -111,8 +112,7 @@ impl Check {
         let ahead = Ahead::find(batch.report, batch.interrupt, self.reader())?;
         let claims = ahead.filter_map(|entry| self.enter(entry, &mut tallies.borrow_mut(), batch));
         let mut output = Output::new(batch.report);
-        let way =
-            Blocking(move |claim: Claim, attempt: &Attempt| verify(&claim, threads, &|bytes| attempt.progress(bytes)));
+        let way = Calls(|claim| verify::call(claim, threads));
         let label = |claim: &Claim| claim.name.to_string_lossy().into_owned();
         batch.run(executor, claims, label, &way, |claim, came| {
             let tally = &mut tallies.borrow_mut()[claim.list];
@@ -249,10 +249,11 @@ impl Check {
 }
 
 /// Makes the sum and compares it.
-fn verify(claim: &Claim, threads: usize, progress: &dyn Fn(u64)) -> Tried<()> {
-    let input = Input { name: claim.name.clone(), algorithms: vec![claim.algorithm], threads };
-    let Done { bytes, value } = file::sums(&input, progress)?;
-    if value == [claim.sum.clone()] { Ok(Done { bytes, value: () }) } else { Err(Failure::for_good(MISMATCH)) }
+#[raincheck::task]
+fn verify(claim: Claim, threads: usize) -> Tried<()> {
+    let input = Input { name: claim.name, algorithms: vec![claim.algorithm], threads };
+    let Done { bytes, value } = file::sums(&input, &raincheck::progress)?;
+    if value == [claim.sum] { Ok(Done { bytes, value: () }) } else { Err(Failure::for_good(MISMATCH)) }
 }
 
 /// Gives `take` what a list holds. Returns false once `take` has.
