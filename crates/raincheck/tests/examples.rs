@@ -1,16 +1,25 @@
 //! The examples run, and show what they say.
-#![cfg(feature = "task")]
+#![cfg(feature = "process")]
 
 use std::{collections::BTreeSet, env, fs, path::Path, process::Command};
 
 /// Each example, and some of what it prints.
-const EXAMPLES: [(&str, &[&str]); 9] = [
+const EXAMPLES: [(&str, &[&str]); 10] = [
     ("actors", &["withdraw 500: Ok(100)", "withdraw 500: Err(\"only 100 left\")", "closed with 100"]),
     ("channels", &["[2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71]"]),
     ("data_parallelism", &["####"]),
     ("hash_tree", &["oak/leaf 1", "elm/leaf 4"]),
     ("long_file", &["the longest of 50000 lines has 244 words"]),
     ("map_reduce", &["1990: ", "1994: "]),
+    (
+        "pdf_service",
+        &[
+            "20 documents of ",
+            "a text that crashes it: 500, task lost its worker",
+            "a text that has no end: 504, task timed out",
+            "a text that is none the worse: 200",
+        ],
+    ),
     ("producer_consumer", &["20 pancakes eaten, and never more than "]),
     ("sha", &["4 workers, elapsed time: "]),
     ("word_count", &[" the\n", " just\n"]),
