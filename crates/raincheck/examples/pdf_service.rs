@@ -76,7 +76,7 @@ async fn pdf(State(converters): State<Arc<ProcessPool>>, text: String) -> Respon
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let converters = ProcessPool::builder().workers(1).time_limit(Duration::from_secs(1)).build();
+    let converters = ProcessPool::builder().workers(1).time_limit(Duration::from_secs(3)).build();
     let service =
         Router::new().route("/health", get(async || "well")).route("/pdf", post(pdf)).with_state(Arc::new(converters));
     let runtime = tokio::runtime::Runtime::new()?;
