@@ -29,7 +29,7 @@ use crate::executors::{self, Chosen};
 use crate::interrupt::Interrupt;
 use crate::report::{Attempt, Plan, ProgressMode, Report, Verbosity};
 
-/// A small file is hashed within microseconds.
+/// How many jobs are under way for each worker: a small file is hashed within microseconds.
 const UNDER_WAY: usize = 64;
 
 /// What `raincheck hash` is asked for.
