@@ -211,14 +211,14 @@ impl<'r> Batch<'r> {
         let queue = CompletionQueue::new();
         queue.push((Ticket::Stop, stop_signal(self.interrupt)));
         let executor = Ended(Some(executor));
-        let ended = {
-            let view = executor.get().with(options);
-            let mut run = Run { batch: self, executor: view, queue, waiting: BinaryHeap::new(), turn: 0, way, take };
-            let outcome = run.go(inputs, label);
+        let (ended, overran) = {
+            let (executor, waiting) = (executor.get().with(options), BinaryHeap::new());
+            let mut run = Run { batch: self, executor, queue, waiting, turn: 0, overran: false, way, take };
+            let (outcome, overran) = (run.go(inputs, label), run.overran);
             run.cancel_rest();
-            outcome
+            (outcome, overran)
         };
-        executor.end(self.interrupt.asked().is_some() || ended.is_err());
+        executor.end(self.interrupt.asked().is_some() || ended.is_err() || overran);
         ended
     }
 }
@@ -251,6 +251,8 @@ struct Run<'a, E, I, T, W, K> {
     waiting: BinaryHeap<Waiting<I>>,
     /// Tells apart what is due at the same time.
     turn: u64,
+    /// Whether a job overran its limit. A thread that was given up on may be at it still, and for ever.
+    overran: bool,
     way: &'a W,
     take: K,
 }
@@ -334,7 +336,10 @@ where
                 return taken;
             }
             Ok(Err(failure)) => failure,
-            Err(error) => Failure::from(&error),
+            Err(error) => {
+                self.overran |= matches!(error, TaskError::TimedOut { .. });
+                Failure::from(&error)
+            }
         };
         let again = failure.again != Again::Never && open.attempts <= self.batch.retries;
         if !again || self.batch.interrupt.asked().is_some() {
@@ -601,6 +606,25 @@ mod tests {
         let outcome = run(ExecutorName::Thread, &interrupt, (None, 0), [0], &way);
 
         assert_eq!(outcome, (vec![], [0, 0, 0, 0, 1], Exit::Interrupted(Signal::Terminate)));
+        drop(never);
+    }
+
+    #[test]
+    fn a_thread_that_overran_and_does_not_listen_is_not_waited_for() {
+        let (never, nothing) = mpsc::channel::<()>();
+        let nothing = Arc::new(Mutex::new(nothing));
+        let way = Blocking(move |input, _: &_| match input {
+            0 => {
+                let _ = nothing.lock().unwrap().recv();
+                done(0)
+            }
+            _ => done(input),
+        });
+
+        let limit = Some(Duration::from_millis(20));
+        let outcome = run(ExecutorName::Thread, &Interrupt::default(), (limit, 0), 0..3, &way);
+
+        assert_eq!(outcome, (vec![1, 2], [2, 0, 0, 1, 0], Exit::SomeFailed));
         drop(never);
     }
 

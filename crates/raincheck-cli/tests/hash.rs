@@ -309,6 +309,28 @@ fn what_cannot_be_hashed_is_told_and_the_rest_goes_on() {
 }
 
 #[test]
+fn links_in_a_tree_are_followed_where_asked_and_one_that_leads_back_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    fs::create_dir(dir.path().join("sub")).unwrap();
+    fs::write(dir.path().join("sub/file"), "x").unwrap();
+    std::os::unix::fs::symlink(outside.path(), dir.path().join("link")).unwrap();
+    std::os::unix::fs::symlink("..", dir.path().join("sub/back")).unwrap();
+    let names = |output: &Output| {
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.lines().map(|line| line[66..].to_string()).collect::<Vec<_>>()
+    };
+
+    let plain = output(raincheck().arg("."), dir.path());
+    let following = output(raincheck().args(["--follow", "."]), dir.path());
+
+    assert_eq!((names(&plain), plain.status.code()), (vec!["./sub/file".into()], Some(0)));
+    assert_eq!((names(&following), following.status.code()), (vec!["./link".into(), "./sub/file".into()], Some(1)));
+    let told = String::from_utf8_lossy(&following.stderr);
+    assert!(told.contains("`./sub/back` failed: it leads back to `.`"), "{told}");
+}
+
+#[test]
 fn the_list_itself_is_not_hashed_where_it_is_written_into_the_tree() {
     let (dir, names) = odd_files(SHORT);
     let list = fs::File::create(dir.path().join("SUMS")).unwrap();

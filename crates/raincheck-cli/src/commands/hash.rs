@@ -29,7 +29,7 @@ use crate::executors::{self, Chosen};
 use crate::interrupt::Interrupt;
 use crate::report::{Plan, ProgressMode, Report, Verbosity};
 
-/// A small file is hashed within microseconds.
+/// How many jobs are under way for each worker: a small file is hashed within microseconds.
 const UNDER_WAY: usize = 64;
 
 /// What `raincheck hash` is asked for.
@@ -48,7 +48,7 @@ pub(crate) struct HashArgs {
     /// Write lines as BSD does, which name the algorithm; always so for several
     #[arg(long, conflicts_with = "check")]
     tag: bool,
-    /// End lines with a NUL byte, and leave names as they are
+    /// End lines with a NUL byte, and leave names as they are; with --check, read lists that are written so
     #[arg(long, short)]
     zero: bool,
     /// Write an asterisk before each name, as for files read in binary mode

@@ -3,7 +3,7 @@
 //! So a slow disk holds up no worker, and how much there is to do is known early; and memory holds no more than a few
 //! thousand names, however many there are.
 
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
@@ -18,8 +18,10 @@ const DISTANCE: usize = 8192;
 /// What was found, in order. Ends early when the user asks to stop.
 pub(super) struct Ahead<'r, T> {
     report: &'r Report,
-    /// `None` says that the user asked to stop.
+    interrupt: Interrupt,
+    /// `None` says that there are no more, or that the user asked to stop.
     found: Receiver<Option<T>>,
+    /// Known once all are found.
     total: Arc<OnceLock<Expected>>,
     total_told: bool,
 }
@@ -45,21 +47,29 @@ impl<'r, T: Send + 'static> Ahead<'r, T> {
         let total = Arc::new(OnceLock::new());
         let known = Arc::clone(&total);
         let search = move || {
-            let (mut jobs, mut bytes) = (0, 0);
+            let (sends, mut jobs, mut bytes) = (Sends(sender), 0, 0);
             find(&mut |one, its_bytes| {
                 jobs += 1;
                 bytes += its_bytes;
-                sender.send(Some(one)).is_ok()
+                sends.0.send(Some(one)).is_ok()
             });
             let _ = known.set(Expected { jobs: Some(jobs), bytes: Some(bytes) });
-            // What says that there are no more.
-            let _ = sender.send(None);
         };
         thread::Builder::new()
             .name("search".into())
             .spawn(search)
             .map_err(|error| Error::new("cannot start a thread for the search").because(error))?;
-        Ok(Self { report, found, total, total_told: false })
+        Ok(Self { report, interrupt: interrupt.clone(), found, total, total_told: false })
+    }
+}
+
+/// The end that finds. Dropping it says that there are no more, whatever the reason.
+struct Sends<T>(SyncSender<Option<T>>);
+
+impl<T> Drop for Sends<T> {
+    fn drop(&mut self) {
+        // Nobody may want more by now.
+        let _ = self.0.send(None);
     }
 }
 
@@ -68,6 +78,8 @@ impl<T> Iterator for Ahead<'_, T> {
 
     fn next(&mut self) -> Option<T> {
         let one = self.found.recv().ok().flatten();
+        let all_are_found = self.total.get().is_some() || self.interrupt.asked().is_some();
+        assert!(one.is_some() || all_are_found, "the search panicked, so that not all was found");
         if !self.total_told
             && let Some(total) = self.total.get()
         {
