@@ -141,10 +141,11 @@ impl<'r> Batch<'r> {
         Self { report, interrupt, timeout: options.timeout, retries: options.retries }
     }
 
-    /// Runs a job for each input, and gives `take` what each comes to, in the order in which they end.
+    /// Runs a job for each input, and gives `take` what each comes to, in the order in which they end: its value, or why
+    /// the last attempt failed.
     ///
-    /// Returns when all are done, or soon after the user asked to stop: then nothing new begins, and what runs is
-    /// cancelled.
+    /// Returns when all are done, or soon after the user asked to stop: then nothing new begins, what runs is cancelled,
+    /// and what was cancelled is not taken.
     ///
     /// # Errors
     ///
@@ -156,7 +157,7 @@ impl<'r> Batch<'r> {
         inputs: impl Iterator<Item = I>,
         label: impl Fn(&I) -> String,
         way: &impl Way<I, T>,
-        take: impl FnMut(I, T) -> Result<(), Error>,
+        take: impl FnMut(I, Result<T, &Failure>) -> Result<(), Error>,
     ) -> Result<(), Error>
     where
         I: Clone + Send + 'static,
@@ -223,7 +224,7 @@ where
     I: Clone + Send + 'static,
     T: Send + 'static,
     W: Way<I, T>,
-    K: FnMut(I, T) -> Result<(), Error>,
+    K: FnMut(I, Result<T, &Failure>) -> Result<(), Error>,
 {
     fn go(&mut self, mut inputs: impl Iterator<Item = I>, label: impl Fn(&I) -> String) -> Result<(), Error> {
         // As many again as there are workers, so that none waits for this thread.
@@ -289,7 +290,7 @@ where
         let Ticket::Try(open) = ticket else { return Ok(()) };
         let failure = match future.result() {
             Ok(Ok(Done { bytes, value })) => {
-                let taken = (self.take)(open.input, value);
+                let taken = (self.take)(open.input, Ok(value));
                 match &taken {
                     Ok(()) => open.job.finish(Outcome::done(bytes)),
                     Err(error) => open.job.finish(Outcome::not_done(Status::Failed, error.to_string())),
@@ -301,8 +302,12 @@ where
         };
         let again = failure.again != Again::Never && open.attempts <= self.batch.retries;
         if !again || self.batch.interrupt.asked().is_some() {
+            let taken = match failure.status {
+                Status::Cancelled => Ok(()),
+                _ => (self.take)(open.input, Err(&failure)),
+            };
             open.job.finish(Outcome::not_done(failure.status, failure.reason));
-            return Ok(());
+            return taken;
         }
         let wait = match failure.again {
             Again::After(least) => least,
@@ -332,11 +337,13 @@ where
         for (ticket, future) in rest {
             let Ticket::Try(Open { input, job, .. }) = ticket else { continue };
             match future.try_result() {
-                Ok(Ok(Ok(Done { bytes, value }))) => match take(input, value) {
+                Ok(Ok(Ok(Done { bytes, value }))) => match take(input, Ok(value)) {
                     Ok(()) => job.finish(Outcome::done(bytes)),
                     Err(error) => job.finish(Outcome::not_done(Status::Failed, error.to_string())),
                 },
                 Ok(Ok(Err(failure))) if failure.status != Status::Cancelled => {
+                    // The command is ending already, for a reason that matters more.
+                    let _ = take(input, Err(&failure));
                     job.finish(Outcome::not_done(failure.status, failure.reason));
                 }
                 _ => job.finish(Outcome::not_done(Status::Cancelled, why)),
@@ -434,8 +441,8 @@ mod tests {
         let report = Report::open(plan, interrupt).unwrap();
         let batch = Batch { report: &report, interrupt, timeout, retries };
         let mut taken = Vec::new();
-        let take = |input, _| {
-            taken.push(input);
+        let take = |input, came: Result<T, &Failure>| {
+            taken.extend(came.is_ok().then_some(input));
             Ok(())
         };
         let chosen = executors::make(executor, NonZeroUsize::new(2).unwrap()).unwrap();
@@ -577,7 +584,7 @@ mod tests {
         let chosen = executors::make(ExecutorName::Thread, NonZeroUsize::new(2).unwrap()).unwrap();
         let way = Blocking(|input, _: &_| done(input));
 
-        let ended = batch.run(chosen, 0.., u64::to_string, &way, |_, ()| Err(Error::new("disk full")));
+        let ended = batch.run(chosen, 0.., u64::to_string, &way, |_, _| Err(Error::new("disk full")));
 
         assert_eq!(ended.unwrap_err().to_string(), "disk full");
     }

@@ -234,7 +234,7 @@ impl Download {
         batch: &Batch<'_>,
     ) -> Result<(), Error> {
         let codes = codes.iter().cloned();
-        let take = |_, ()| Ok(());
+        let take = |_, _: Result<(), &Failure>| Ok(());
         match client {
             Client::Blocking(client) => {
                 let way = Blocking(move |code: String, attempt: &Attempt| {
