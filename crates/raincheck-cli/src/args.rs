@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{FlagsArgs, ServeArgs};
+use crate::commands::{FlagsArgs, LogsArgs, ServeArgs};
 use crate::report::{Plan, ProgressMode, RecordsFile, TimelineFile, Verbosity};
 
 /// A pile of jobs, done: many at once, each with its own time limit, and what became of each told
@@ -28,6 +28,10 @@ pub(crate) enum Command {
     /// Without arguments it is the demonstration: the same twenty downloads in each style, from a built-in server, with
     /// a table. With country codes or options it downloads those, in the style of `--executor`.
     Flags(FlagsArgs),
+    /// Ask web server logs who came, for what, when, and what went wrong
+    ///
+    /// Apache's and nginx's logs in any format, plain or packed, many at once. Without a question it gives an overview.
+    Logs(LogsArgs),
     /// Serve files or flags over HTTP, slowly and with errors on demand, to try clients on
     Serve(ServeArgs),
     /// Print a script that teaches a shell to complete this program's options
