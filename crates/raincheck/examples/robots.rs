@@ -30,7 +30,7 @@ fn robots(log: &Path) -> Result<BTreeSet<String>, String> {
 }
 
 /// The hosts in all logs of a folder.
-pub fn all_robots(folder: &Path) -> Result<BTreeSet<String>, Box<dyn std::error::Error>> {
+pub(crate) fn all_robots(folder: &Path) -> Result<BTreeSet<String>, Box<dyn std::error::Error>> {
     let mut logs = Vec::new();
     for entry in fs::read_dir(folder)? {
         logs.push(entry?.path());
@@ -46,7 +46,7 @@ pub fn all_robots(folder: &Path) -> Result<BTreeSet<String>, Box<dyn std::error:
 }
 
 /// Writes a week of logs, in which every eleventh host is a robot.
-pub fn make_logs(folder: &Path) -> io::Result<()> {
+pub(crate) fn make_logs(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     for day in 1..=7 {
         let file = File::create(folder.join(format!("2012-12-{day:02}.log.gz")))?;

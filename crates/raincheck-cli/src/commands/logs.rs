@@ -246,8 +246,17 @@ pub(crate) fn run(args: LogsArgs, talk: Talk) -> Result<Exit, Error> {
     };
     let is_overview = args.asking.is_overview();
     let answers = sum.answers(&args, is_overview);
+    if answers.lines == 0 && !answers.are_complete() {
+        // Nothing could be read, which has been said; that nothing happened would be wrong.
+        return Ok(exit);
+    }
     // A table of values has no place for a caveat; half of one would be taken for the whole.
     let can_say_so = |form: Form| !(is_interrupted && matches!(form, Form::Csv | Form::Plain));
+    if !can_say_so(args.showing.format) || args.showing.output.iter().any(|file| !can_say_so(file.form())) {
+        Error::new("interrupted, and not answered: what was counted is not all")
+            .hint("`--format json` and tables say so")
+            .tell();
+    }
     if args.showing.output.is_empty() && can_say_so(args.showing.format) {
         let text = args.showing.format.write(&answers, is_overview);
         io::Write::write_all(&mut io::stdout().lock(), text.as_bytes()).map_err(cannot_write_output)?;

@@ -104,10 +104,10 @@ impl Answers {
     pub(crate) fn for_a_glance(mut self) -> Self {
         let days = self.between.map_or(0, |(first, last)| Span::Day.of(last) - Span::Day.of(first) + 1);
         self.tables.retain(|table| match table.of {
-            Of::Span(Span::Hour) => days <= 3,
+            Of::Span(Span::Hour) => (1..=3).contains(&days),
             // A log whose format does not have it says `-` each time.
             Of::Field(_) => table.rows.iter().any(|row| row.key != "-"),
-            Of::Span(_) => true,
+            Of::Span(_) => days > 0,
         });
         self
     }

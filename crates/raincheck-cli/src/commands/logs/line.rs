@@ -75,7 +75,10 @@ impl Parser {
     #[inline]
     pub(crate) fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Entry<'a>> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let mut rest = line.strip_prefix(&self.format.head[..])?;
+        if !starts_with(line, &self.format.head) {
+            return None;
+        }
+        let mut rest = &line[self.format.head.len()..];
         let has_escapes = memchr(b'\\', line).is_some();
         let mut entry = Entry { texts: [b"-"; Field::ALL.len()], has_escapes, status: 0, bytes: 0, time: None };
         for (index, part) in self.format.parts.iter().enumerate() {
@@ -121,7 +124,7 @@ fn end_of(part: &Part, text: &[u8]) -> Option<usize> {
         let at = from
             + match part.quoted {
                 true => memchr2(b'"', b'\\', &text[from..])?,
-                false => memchr(*first, &text[from..])?,
+                false => find_near(*first, &text[from..])?,
             };
         if part.quoted && text[at] == b'\\' {
             // What follows a backslash ends nothing.
@@ -136,6 +139,14 @@ fn end_of(part: &Part, text: &[u8]) -> Option<usize> {
         }
         from = at + 1;
     }
+}
+
+/// As `memchr`, but without a call for what is near: most parts of a line are a few bytes long.
+#[inline]
+fn find_near(byte: u8, text: &[u8]) -> Option<usize> {
+    let near = text.len().min(16);
+    let found = text[..near].iter().position(|here| *here == byte);
+    found.or_else(|| memchr(byte, &text[near..]).map(|at| near + at))
 }
 
 /// As of slices, but without a call: what ends a part is a byte or three.

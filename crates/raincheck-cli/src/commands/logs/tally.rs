@@ -28,6 +28,9 @@ pub(crate) struct Tally {
     /// The first and the last second, by the log's clock.
     pub(crate) between: Option<(i64, i64)>,
     names: [Names; Field::ALL.len()],
+    /// The numbers of statuses, which are so few that they need no search.
+    #[serde(skip)]
+    statuses: Vec<Option<u32>>,
     pub(crate) counts: Vec<Counts>,
 }
 
@@ -55,7 +58,7 @@ pub(crate) struct Spans {
     pub(crate) visits: HashSet<Visit>,
     /// The last visit of each host, by its number: most are made several times in a row.
     #[serde(skip)]
-    last: Vec<Option<Visit>>,
+    last: Vec<(i64, u32)>,
 }
 
 impl Spans {
@@ -63,10 +66,12 @@ impl Spans {
     fn visit(&mut self, visit: Visit) {
         let host = visit.host as usize;
         if host >= self.last.len() {
-            self.last.resize(host + 1, None);
+            // No visit has this agent's number, since so many different texts fit into no memory.
+            self.last.resize(host + 1, (0, u32::MAX));
         }
-        if self.last[host] != Some(visit) {
-            self.last[host] = Some(visit);
+        let this = (visit.span, visit.agent);
+        if self.last[host] != this {
+            self.last[host] = this;
             self.visits.insert(visit);
         }
     }
@@ -92,14 +97,23 @@ pub(crate) struct Visit {
 /// The numbers of one request's texts, as far as they were asked for.
 struct Numbers<'t, 'e> {
     names: &'t mut [Names; Field::ALL.len()],
+    statuses: &'t mut Vec<Option<u32>>,
     entry: &'e Entry<'e>,
     known: [Option<u32>; Field::ALL.len()],
 }
 
 impl Numbers<'_, '_> {
     fn of(&mut self, field: Field) -> u32 {
-        let Self { names, entry, known } = self;
+        let Self { names, statuses, entry, known } = self;
         let number = || names[field as usize].number(&entry.plain(field));
+        // 0 is that of a line that does not say.
+        if field == Field::Status && entry.status > 0 {
+            let status = usize::from(entry.status);
+            if status >= statuses.len() {
+                statuses.resize(status + 1, None);
+            }
+            return *statuses[status].get_or_insert_with(number);
+        }
         *known[field as usize].get_or_insert_with(number)
     }
 }
@@ -122,6 +136,7 @@ impl Tally {
             between: None,
             counts: counts.collect(),
             names: Default::default(),
+            statuses: Vec::new(),
         }
     }
 
@@ -151,7 +166,8 @@ impl Tally {
         self.bytes += this.bytes;
         self.client_errors += this.client_errors;
         self.server_errors += this.server_errors;
-        let mut numbers = Numbers { names: &mut self.names, entry, known: [None; Field::ALL.len()] };
+        let mut numbers =
+            Numbers { names: &mut self.names, statuses: &mut self.statuses, entry, known: [None; Field::ALL.len()] };
         let questions = ask.questions.iter().zip(&asked.only).zip(&mut self.counts);
         for ((question, only), counts) in questions {
             if only.as_ref().is_some_and(|only| !only.holds(entry)) {
