@@ -24,7 +24,7 @@ mod tally;
 mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -244,27 +244,31 @@ pub(crate) fn run(args: LogsArgs, talk: Talk) -> Result<Exit, Error> {
         Exit::AllDone if !all_whole => Exit::SomeFailed,
         exit => exit,
     };
-    let is_overview = args.asking.is_overview();
-    let answers = sum.answers(&args, is_overview);
+    show(&sum.answers(&args), &args, is_interrupted)?;
+    Ok(exit)
+}
+
+/// Writes the answers where they were asked for.
+fn show(answers: &Answers, args: &LogsArgs, is_interrupted: bool) -> Result<(), Error> {
     if answers.lines == 0 && !answers.are_complete() {
         // Nothing could be read, which has been said; that nothing happened would be wrong.
-        return Ok(exit);
+        return Ok(());
     }
+    let is_overview = args.asking.is_overview();
+    let ShowingOptions { format, output, .. } = &args.showing;
     // A table of values has no place for a caveat; half of one would be taken for the whole.
     let can_say_so = |form: Form| !(is_interrupted && matches!(form, Form::Csv | Form::Plain));
-    if !can_say_so(args.showing.format) || args.showing.output.iter().any(|file| !can_say_so(file.form())) {
-        Error::new("interrupted, and not answered: what was counted is not all")
-            .hint("`--format json` and tables say so")
+    let told = if output.is_empty() { can_say_so(*format) } else { output.iter().all(|file| can_say_so(file.form())) };
+    if !told {
+        Error::new("what was counted is not all, and so is not written as it was asked for")
+            .hint("tables, JSON and pages say what they are of")
             .tell();
     }
-    if args.showing.output.is_empty() && can_say_so(args.showing.format) {
-        let text = args.showing.format.write(&answers, is_overview);
-        io::Write::write_all(&mut io::stdout().lock(), text.as_bytes()).map_err(cannot_write_output)?;
+    if output.is_empty() && can_say_so(*format) {
+        let text = format.write(answers, is_overview);
+        io::stdout().lock().write_all(text.as_bytes()).map_err(cannot_write_output)?;
     }
-    for file in args.showing.output.iter().filter(|file| can_say_so(file.form())) {
-        file.write(&answers, is_overview)?;
-    }
-    Ok(exit)
+    output.iter().filter(|file| can_say_so(file.form())).try_for_each(|file| file.write(answers, is_overview))
 }
 
 /// What all pieces come to.
@@ -355,7 +359,7 @@ impl Sum {
         !self.any_trouble
     }
 
-    fn answers(&self, args: &LogsArgs, is_overview: bool) -> Answers {
+    fn answers(&self, args: &LogsArgs) -> Answers {
         let most = if args.showing.all { usize::MAX } else { args.showing.limit };
         let mut answers = Answers::of(&self.tally, &self.ask, args.showing.order, most);
         let whole = self.open.iter().filter(|(log, open)| **open == 0 && !self.lacking.contains(log));
@@ -365,6 +369,6 @@ impl Sum {
         };
         let asked = self.ask.read().expect("it was read when it was typed");
         answers.lines_with = self.ask.needle(&asked).map(readable);
-        if is_overview { answers.for_a_glance() } else { answers }
+        if args.asking.is_overview() { answers.for_a_glance() } else { answers }
     }
 }
