@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{FlagsArgs, HashArgs, ServeArgs};
+use crate::commands::{FlagsArgs, HashArgs, LogsArgs, ServeArgs};
 use crate::report::{Plan, ProgressMode, RecordsFile, TimelineFile, Verbosity};
 
 /// A pile of jobs, done: many at once, each with its own time limit, and what became of each told
@@ -32,6 +32,10 @@ pub(crate) enum Command {
     ///
     /// Lines are those of sha256sum and b3sum, in the order of the files, and each reads the other's lists.
     Hash(HashArgs),
+    /// Ask web server logs who came, for what, when, and what went wrong
+    ///
+    /// Apache's and nginx's logs in any format, plain or packed, many at once. Without a question it gives an overview.
+    Logs(LogsArgs),
     /// Serve files or flags over HTTP, slowly and with errors on demand, to try clients on
     Serve(ServeArgs),
     /// Print a script that teaches a shell to complete this program's options

@@ -2,6 +2,7 @@
 
 mod flags;
 mod hash;
+mod logs;
 mod serve;
 mod shell;
 
@@ -9,6 +10,7 @@ use clap::CommandFactory;
 
 pub(crate) use self::flags::FlagsArgs;
 pub(crate) use self::hash::HashArgs;
+pub(crate) use self::logs::LogsArgs;
 pub(crate) use self::serve::ServeArgs;
 use crate::args::{Cli, Command};
 use crate::error::{Error, Exit, cannot_write_output};
@@ -18,6 +20,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Error> {
     match cli.command {
         Some(Command::Flags(args)) => flags::run(args, cli.talk),
         Some(Command::Hash(args)) => hash::run(args, cli.talk),
+        Some(Command::Logs(args)) => logs::run(args, cli.talk),
         Some(Command::Serve(args)) => serve::run(args, cli.talk),
         Some(Command::Completions { shell }) => shell::completions(shell).map_err(cannot_write_output),
         Some(Command::Man) => shell::manual_page().map_err(cannot_write_output),

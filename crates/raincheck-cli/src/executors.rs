@@ -43,6 +43,12 @@ pub(crate) fn make_here(name: ExecutorName, jobs: NonZeroUsize) -> Result<Box<dy
     })
 }
 
+/// Why jobs that read standard input cannot be given to `process`.
+pub(crate) fn stdin_stays_here() -> Error {
+    Error::usage("another process cannot read the standard input of this one")
+        .hint("leave `--executor process` out, or name files")
+}
+
 /// What the timeline calls a run on this executor.
 pub(crate) fn style(executor: ExecutorName, jobs: NonZeroUsize) -> String {
     match executor {

@@ -214,6 +214,16 @@ impl Report {
         self.shared.readers().notes.tell(line.into());
     }
 
+    /// Warns above the progress, unless the user wants quiet.
+    pub(crate) fn warn(&self, text: String) {
+        self.shared.readers().notes.tell(Paint::for_stderr().warning(&text));
+    }
+
+    /// Says what to do next, above the progress.
+    pub(crate) fn hint(&self, text: String) {
+        self.shared.readers().notes.tell(Paint::for_stderr().hint(&text));
+    }
+
     /// How many jobs ended in this way so far, in all styles together.
     pub(crate) fn count(&self, status: Status) -> u64 {
         self.shared.readers().summary.count(status)

@@ -22,7 +22,7 @@ fn count(page: String) -> BTreeMap<String, u64> {
 }
 
 fn main() -> Result<(), TaskError> {
-    let pool = ThreadPool::new(4);
+    let pool = ThreadPool::new(4); // or `ProcessPool::new(4)`: just change that
 
     let mut total: BTreeMap<String, u64> = BTreeMap::new();
     for counts in pool.map(count::task(), pages()) {

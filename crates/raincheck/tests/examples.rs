@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, env, fs, path::Path, process::Command};
 
 /// Each example, and some of what it prints.
-const EXAMPLES: [(&str, &[&str]); 10] = [
+const EXAMPLES: [(&str, &[&str]); 11] = [
     ("actors", &["withdraw 500: Ok(100)", "withdraw 500: Err(\"only 100 left\")", "closed with 100"]),
     ("channels", &["[2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71]"]),
     ("data_parallelism", &["####"]),
@@ -21,6 +21,7 @@ const EXAMPLES: [(&str, &[&str]); 10] = [
         ],
     ),
     ("producer_consumer", &["20 pancakes eaten, and never more than "]),
+    ("robots", &["192.0.2.0", "192.0.2.99"]),
     ("sha", &["4 workers, elapsed time: "]),
     ("word_count", &[" the\n", " just\n"]),
 ];

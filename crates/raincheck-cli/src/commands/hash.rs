@@ -69,8 +69,7 @@ pub(crate) fn run(args: HashArgs, talk: Talk) -> Result<Exit, Error> {
     let interrupt = Interrupt::install().map_err(|error| Error::new("cannot listen for Ctrl-C").because(error))?;
     let reads_stdin = !args.check && (args.paths.is_empty() || args.paths.iter().any(|path| path.as_os_str() == "-"));
     if reads_stdin && args.jobs.executor() == ExecutorName::Process {
-        return Err(Error::usage("another process cannot read the standard input of this one")
-            .hint("leave `--executor process` out, or name files"));
+        return Err(executors::stdin_stays_here());
     }
     let workers = Workers::new(&args.jobs)?;
     if args.check { check(args, talk, workers, &interrupt) } else { write(args, talk, workers, &interrupt) }
