@@ -1,12 +1,14 @@
 //! Every command, and which one it is.
 
 mod flags;
+mod run;
 mod serve;
 mod shell;
 
 use clap::CommandFactory;
 
 pub(crate) use self::flags::FlagsArgs;
+pub(crate) use self::run::{KEEP_WATCH, RunArgs};
 pub(crate) use self::serve::ServeArgs;
 use crate::args::{Cli, Command};
 use crate::error::{Error, Exit, cannot_write_output};
@@ -15,6 +17,8 @@ use crate::error::{Error, Exit, cannot_write_output};
 pub(crate) fn run(cli: Cli) -> Result<Exit, Error> {
     match cli.command {
         Some(Command::Flags(args)) => flags::run(args, cli.talk),
+        Some(Command::Run(args)) => run::run(*args, cli.talk),
+        Some(Command::KeepWatch) => Ok(run::keep_watch()),
         Some(Command::Serve(args)) => serve::run(args, cli.talk),
         Some(Command::Completions { shell }) => shell::completions(shell).map_err(cannot_write_output),
         Some(Command::Man) => shell::manual_page().map_err(cannot_write_output),
