@@ -3,6 +3,8 @@
 //! Jobs are taken from their source as workers become free, so that an endless source is fine. Everything here happens
 //! on the thread that calls; only the work itself is on the executor.
 
+pub(crate) mod lanes;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::mem;
@@ -128,52 +130,6 @@ fn lane() -> usize {
     raincheck::lane().map_or(0, |lane| lane.index())
 }
 
-/// Where the inputs of a run come from, if they may keep it waiting, as a pipe does.
-pub(crate) trait Inputs {
-    type Input;
-
-    /// The next one, if there is one yet. Does not block.
-    fn next(&mut self) -> Next<Self::Input>;
-
-    /// Calls this once, on any thread, as soon as `next` has something else to say than `Later`.
-    fn wake(&mut self, wake: impl FnOnce() + Send + 'static);
-
-    /// How many there are in all, as soon as that is known.
-    fn total(&self) -> Option<u64>;
-}
-
-/// What [`Inputs`] have to give.
-#[derive(Debug)]
-pub(crate) enum Next<I> {
-    Input(I),
-    /// None yet.
-    Later,
-    /// And never another one.
-    End,
-}
-
-/// Inputs that are all there.
-struct Ready<Iter>(Iter);
-
-impl<Iter: Iterator> Inputs for Ready<Iter> {
-    type Input = Iter::Item;
-
-    fn next(&mut self) -> Next<Iter::Item> {
-        self.0.next().map_or(Next::End, Next::Input)
-    }
-
-    fn wake(&mut self, wake: impl FnOnce() + Send + 'static) {
-        wake();
-    }
-
-    fn total(&self) -> Option<u64> {
-        match self.0.size_hint() {
-            (least, Some(most)) if least == most => Some(most as u64),
-            _ => None,
-        }
-    }
-}
-
 /// What the jobs of one run have in common.
 pub(crate) struct Batch<'r> {
     pub(crate) report: &'r Report,
@@ -208,26 +164,11 @@ impl<'r> Batch<'r> {
         I: Clone + Send + 'static,
         T: Send + 'static,
     {
-        self.run_as_they_come(executor, Ready(inputs), label, way, take)
-    }
-
-    /// The same for inputs that may come late: what is done meanwhile is taken in, and the user can stop it all.
-    ///
-    /// # Errors
-    ///
-    /// As for [`run`](Self::run).
-    pub(crate) fn run_as_they_come<I, T>(
-        &self,
-        executor: Chosen,
-        inputs: impl Inputs<Input = I>,
-        label: impl Fn(&I) -> String,
-        way: &impl Way<I, T>,
-        take: impl FnMut(I, T) -> Result<(), Error>,
-    ) -> Result<(), Error>
-    where
-        I: Clone + Send + 'static,
-        T: Send + 'static,
-    {
+        if let (least, Some(most)) = inputs.size_hint()
+            && least == most
+        {
+            self.report.expect(Expected { jobs: Some(most as u64), bytes: None });
+        }
         let options = match self.timeout {
             Some(limit) => Options::new().time_limit(limit),
             None => Options::new(),
@@ -237,8 +178,7 @@ impl<'r> Batch<'r> {
         let executor = Ended(Some(executor));
         let ended = {
             let view = executor.get().with(options);
-            let waiting = BinaryHeap::new();
-            let mut run = Run { batch: self, executor: view, queue, late: false, waiting, turn: 0, way, take };
+            let mut run = Run { batch: self, executor: view, queue, waiting: BinaryHeap::new(), turn: 0, way, take };
             let outcome = run.go(inputs, label);
             run.cancel_rest();
             outcome
@@ -252,8 +192,6 @@ impl<'r> Batch<'r> {
 enum Ticket<I> {
     /// One attempt at a job.
     Try(Open<I>),
-    /// Comes out when there may be another input.
-    Input,
     /// Comes out when the user asks to stop.
     Stop,
 }
@@ -275,8 +213,6 @@ struct Run<'a, I, T, W, K> {
     batch: &'a Batch<'a>,
     executor: With<'a, Chosen>,
     queue: CompletionQueue<(Ticket<I>, TaskFuture<Tried<T>>)>,
-    /// Whether the next input is awaited in the queue.
-    late: bool,
     waiting: BinaryHeap<Waiting<I>>,
     /// Tells apart what is due at the same time.
     turn: u64,
@@ -291,51 +227,32 @@ where
     W: Way<I, T>,
     K: FnMut(I, T) -> Result<(), Error>,
 {
-    fn go(&mut self, mut inputs: impl Inputs<Input = I>, label: impl Fn(&I) -> String) -> Result<(), Error> {
+    fn go(&mut self, mut inputs: impl Iterator<Item = I>, label: impl Fn(&I) -> String) -> Result<(), Error> {
         // As many again as there are workers, so that none waits for this thread.
         let room = self.executor.workers().saturating_mul(2);
         let mut more = true;
-        let mut total = None;
         loop {
-            while more && !self.late && self.under_way() < room && self.batch.interrupt.asked().is_none() {
-                let next = inputs.next();
-                if total.is_none() {
-                    total = inputs.total();
-                    if total.is_some() {
-                        self.batch.report.expect(Expected { jobs: total, bytes: None });
-                    }
-                }
-                match next {
-                    Next::Input(input) => {
+            while more && self.under_way() < room && self.batch.interrupt.asked().is_none() {
+                match inputs.next() {
+                    Some(input) => {
                         let job = self.batch.report.submit(label(&input));
                         self.try_now(Open { input, job, attempts: 0 });
                     }
-                    Next::Later => self.await_input(&mut inputs),
-                    Next::End => more = false,
+                    None => more = false,
                 }
                 // An executor that runs them at once has its outcome already, and the next input can wait for that.
                 self.take_ready()?;
             }
-            let done = !self.late && self.under_way() == 0 && self.waiting.is_empty();
-            if done || self.batch.interrupt.asked().is_some() {
+            if self.batch.interrupt.asked().is_some() || (self.under_way() == 0 && self.waiting.is_empty()) {
                 return Ok(());
             }
             self.take_next()?;
         }
     }
 
-    /// The attempts in the queue; the signal to stop and the next input are no attempts.
+    /// The attempts in the queue; the signal to stop is no attempt.
     fn under_way(&self) -> usize {
-        self.queue.len().saturating_sub(1 + usize::from(self.late))
-    }
-
-    fn await_input(&mut self, inputs: &mut impl Inputs<Input = I>) {
-        let (news, awaited): (Promise<Tried<T>>, _) = promise();
-        self.late = true;
-        self.queue.push((Ticket::Input, awaited));
-        inputs.wake(move || {
-            news.finish(Err(TaskError::Cancelled));
-        });
+        self.queue.len().saturating_sub(1)
     }
 
     fn try_now(&mut self, mut open: Open<I>) {
@@ -371,14 +288,7 @@ where
 
     /// Does with an attempt's outcome what is to be done with it.
     fn settle(&mut self, ticket: Ticket<I>, future: TaskFuture<Tried<T>>) -> Result<(), Error> {
-        let open = match ticket {
-            Ticket::Try(open) => open,
-            Ticket::Input => {
-                self.late = false;
-                return Ok(());
-            }
-            Ticket::Stop => return Ok(()),
-        };
+        let Ticket::Try(open) = ticket else { return Ok(()) };
         let failure = match future.result() {
             Ok(Ok(Done { bytes, value })) => {
                 let taken = (self.take)(open.input, value);

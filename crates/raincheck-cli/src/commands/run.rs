@@ -50,11 +50,11 @@ use self::source::{Origin, Reading, Rows, Spec, Trim, Words};
 use self::split::{Blocks, Cut, Size};
 use self::template::{Syntax, Values};
 use crate::args::{ExecutorName, JobOptions, ReportOptions, Talk, duration};
-use crate::batch::{Batch, Blocking};
+use crate::batch::Batch;
 use crate::error::{Error, Exit, cannot_write_output};
 use crate::executors;
 use crate::interrupt::{self, Interrupt};
-use crate::report::{Attempt, ProgressMode, Report, figures};
+use crate::report::{ProgressMode, Report, figures};
 
 /// Inputs are read so many ahead; the number of all is known as soon as the last one is among them.
 const AHEAD: usize = 10_000;
@@ -90,7 +90,7 @@ The exit code is 0 if every job succeeded, 1 if not, 2 if the command line is wr
 #[command(after_long_help = EXAMPLES, after_help = "`--help` has the placeholders and examples")]
 pub(crate) struct RunArgs {
     /// The command, and after `:::` its inputs
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
     words: Vec<OsString>,
 
     /// Read inputs from FILE, as `:::: FILE` does; `-` is stdin
@@ -304,14 +304,8 @@ fn execute(args: &RunArgs, talk: Talk, interrupt: &Interrupt, prepared: Prepared
     report.style(&format!("{} at a time", figures::count(at_once.get() as u64, "job")));
     // The time limit is kept by the table, which can end a command, and not just stop waiting for it.
     let batch = Batch { timeout: None, ..Batch::new(&report, interrupt, &args.jobs) };
-    let worker = Arc::clone(&jobs);
-    let way = Blocking(move |input: Arc<Input>, attempt: &Attempt| worker.run(&input, attempt));
-    let ran = batch.run_as_they_come(chosen, feed, label, &way, |_, ()| Ok(()));
-
-    if interrupt.asked().is_some() || ran.is_err() {
-        jobs.stop(signal_of(interrupt.asked()));
-    }
-    jobs.table.drain();
+    batch.run_in_lanes(&chosen, feed, label, |input, attempt| jobs.run(&input, attempt));
+    drop(chosen);
     let told = jobs.output.finish();
     jobs.table.close();
     let halted = jobs.state.is_halted();
@@ -319,7 +313,6 @@ fn execute(args: &RunArgs, talk: Talk, interrupt: &Interrupt, prepared: Prepared
         report.note("stopped early, as `--halt` says");
     }
     let exit = report.finish();
-    ran?;
     if let Some(trouble) = jobs.state.take_trouble().or(told.err()) {
         return Err(cannot_tell(trouble, args.joblog.as_deref()));
     }

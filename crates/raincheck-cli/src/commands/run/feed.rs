@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 
-use crate::batch::{Inputs, Next};
+use crate::batch::lanes::{Inputs, Next};
 use crate::error::Error;
 
 /// Handed over at a time, when there are so many.

@@ -24,7 +24,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 /// Everything that runs, by slot.
 pub(super) struct Table {
     state: Mutex<State>,
-    /// Announces that there is something to end, or that a slot is free.
+    /// Announces that there is something to end.
     changed: Condvar,
     keeper: Option<Keeper>,
     limit: Option<Duration>,
@@ -109,13 +109,6 @@ impl Table {
 
     pub(super) fn is_stopped(&self) -> bool {
         self.state().stopped.is_some()
-    }
-
-    /// Blocks until nothing runs any more. What does not even heed `KILL` is not waited for.
-    pub(super) fn drain(&self) {
-        let limit = self.grace + Duration::from_secs(1);
-        let runs = |state: &mut State| state.slots.iter().any(|slot| slot.taken);
-        drop(self.changed.wait_timeout_while(self.state(), limit, runs).expect(NOT_POISONED));
     }
 
     /// Ends what watches over the commands: the thread that watches the time, and the keeper.
@@ -243,13 +236,7 @@ impl Held<'_> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        let mut state = self.table.state();
-        state.slots[self.slot].taken = false;
-        let someone_waits = state.stopped.is_some();
-        drop(state);
-        if someone_waits {
-            self.table.changed.notify_all();
-        }
+        self.table.state().slots[self.slot].taken = false;
     }
 }
 
