@@ -215,6 +215,11 @@ impl Report {
         self.shared.readers().notes.tell(line.into());
     }
 
+    /// From now on, that a job was cancelled is no failure: it was no longer needed.
+    pub(crate) fn expect_cancelled(&self) {
+        self.shared.readers().summary.expect_cancelled();
+    }
+
     /// How many jobs ended in this way so far, in all styles together.
     pub(crate) fn count(&self, status: Status) -> u64 {
         self.shared.readers().summary.count(status)

@@ -105,9 +105,9 @@ pub(crate) struct RunArgs {
     /// Cut each input into columns {1}, {2} where this pattern matches, as in ',' or '\t' or '\s+'
     #[arg(long, short = 'C', value_name = "REGEX", help_heading = "Inputs")]
     colsep: Option<Regex>,
-    /// The first line of each source names its columns: {name}
-    #[arg(long, value_name = ":", num_args = 0..=1, require_equals = true, default_missing_value = ":", help_heading = "Inputs")]
-    header: Option<OsString>,
+    /// `--header :` takes the first line of each source for names of columns: {name}
+    #[arg(long, value_name = ":", value_parser = [":"], help_heading = "Inputs")]
+    header: Option<String>,
     /// Take several sources side by side, not each with each; short ones begin again
     #[arg(long, alias = "xapply", help_heading = "Inputs")]
     link: bool,
@@ -308,12 +308,23 @@ fn execute(args: &RunArgs, talk: Talk, interrupt: &Interrupt, prepared: Prepared
     drop(chosen);
     let told = jobs.output.finish();
     jobs.table.close();
+    let trouble_of_ours = jobs.state.take_trouble().or(told.err());
+    if let Some(Trouble::Output(error)) = &trouble_of_ours
+        && error.kind() == io::ErrorKind::BrokenPipe
+    {
+        // Whoever reads no more wants to hear no more.
+        drop(report);
+        return Err(cannot_write_output(io::ErrorKind::BrokenPipe.into()));
+    }
     let halted = jobs.state.is_halted();
     if halted {
         report.note("stopped early, as `--halt` says");
+        if args.halt.0.is_some_and(|halt| halt.is_met(jobs.state.tally())) {
+            report.expect_cancelled();
+        }
     }
     let exit = report.finish();
-    if let Some(trouble) = jobs.state.take_trouble().or(told.err()) {
+    if let Some(trouble) = trouble_of_ours {
         return Err(cannot_tell(trouble, args.joblog.as_deref()));
     }
     if let Some(error) = trouble() {

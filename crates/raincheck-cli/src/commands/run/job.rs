@@ -479,7 +479,8 @@ impl Pipe {
     fn finish(&mut self, show: &mut impl FnMut(Stream, &[u8]) -> Result<(), Trouble>) -> Result<(), Trouble> {
         match &self.begun[..] {
             b"" => Ok(()),
-            last => show(self.stream, last),
+            // Or it would run into another one's next line.
+            last => show(self.stream, &[last, b"\n"].concat()),
         }
     }
 }

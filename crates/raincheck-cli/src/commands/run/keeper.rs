@@ -19,15 +19,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, Signal, getppid, getsid, kill_process, test_kill_process_group};
+use rustix::process::{Pid, Signal, getppid, getsid, kill_process};
 
-use super::process::tell;
+use super::process::{Process, lives, processes, tell};
 use crate::error::Exit;
 
 /// The hidden command that makes this program a keeper.
 pub(crate) const COMMAND: &str = "keep-watch";
 /// What it is called in lists of processes.
 const NAME: &str = "job-keeper";
+/// And before it has got round to that.
+const UNNAMED: &str = "exe";
 /// How long commands have to end after TERM.
 const GRACE: Duration = Duration::from_millis(500);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(4);
@@ -111,10 +113,10 @@ pub(crate) fn keep_watch() -> Exit {
     }
     groups.iter().for_each(|group| tell(*group, Signal::TERM));
     let due = Instant::now() + GRACE;
-    groups.retain(|group| test_kill_process_group(*group).is_ok());
+    groups.retain(|group| lives(*group));
     while !groups.is_empty() && Instant::now() < due {
         thread::sleep(BETWEEN_LOOKS);
-        groups.retain(|group| test_kill_process_group(*group).is_ok());
+        groups.retain(|group| lives(*group));
     }
     groups.iter().for_each(|group| tell(*group, Signal::KILL));
     Exit::AllDone
@@ -127,7 +129,8 @@ fn places(table: &File) -> Vec<Place> {
     }
     let place = |bytes: &[u8]| match i32::from_ne_bytes(bytes.try_into().expect("a chunk has four bytes")) {
         0 => Place::Free,
-        number => Pid::from_raw(number).filter(|_| number > 0).map_or(Place::Starting, Place::Group),
+        ..0 => Place::Starting,
+        number => Pid::from_raw(number).map_or(Place::Free, Place::Group),
     };
     bytes.chunks_exact(4).map(place).collect()
 }
@@ -140,16 +143,6 @@ struct Orphans {
     session: Option<Pid>,
     since: u64,
     program: Option<fs::Metadata>,
-}
-
-/// A process, as /proc has it.
-struct Process {
-    pid: Pid,
-    name: String,
-    parent: i32,
-    group: i32,
-    session: i32,
-    started: u64,
 }
 
 impl Orphans {
@@ -187,13 +180,11 @@ impl Orphans {
     fn all(&self) -> impl Iterator<Item = Process> {
         let number = |pid: Option<Pid>| pid.map_or(0, |pid| pid.as_raw_nonzero().get());
         let (parent, session) = (number(self.parent), number(self.session));
-        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
         let me = rustix::process::getpid();
-        pids.filter(move |pid| *pid != me).filter_map(Process::read).filter(move |process| {
+        processes().filter(move |process| {
             let is_ours = process.parent == parent && process.session == session && process.started >= self.since;
             // Another one's keeper may be an orphan too, and has work to do.
-            is_ours && process.name != NAME
+            is_ours && process.pid != me && ![NAME, UNNAMED].contains(&process.name.as_str())
         })
     }
 
@@ -202,26 +193,5 @@ impl Orphans {
         let program = fs::metadata(OsString::from(format!("/proc/{}/exe", process.pid.as_raw_nonzero())));
         let same = |one: &fs::Metadata, other: &fs::Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
         matches!((&self.program, program), (Some(ours), Ok(theirs)) if same(ours, &theirs))
-    }
-}
-
-impl Process {
-    fn read(pid: Pid) -> Option<Self> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-        // The name, in brackets, may hold anything; what follows it are numbers.
-        let (from, to) = (stat.find('(')?, stat.rfind(')')?);
-        let fields: Vec<&str> = stat[to + 2..].split(' ').collect();
-        let [state, parent, group, session, ..] = fields[..] else { return None };
-        if state == "Z" {
-            return None;
-        }
-        Some(Self {
-            pid,
-            name: stat[from + 1..to].into(),
-            parent: parent.parse().ok()?,
-            group: group.parse().ok()?,
-            session: session.parse().ok()?,
-            started: fields.get(19)?.parse().ok()?,
-        })
     }
 }

@@ -7,6 +7,7 @@
 //! Nothing here may keep `std` from starting commands by `posix_spawn`: no `pre_exec`, no user or group. A fork of this
 //! program's memory would take longer than most of the commands do.
 
+use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
@@ -253,9 +254,55 @@ pub(super) fn tell(group: Pid, signal: Signal) {
     }
 }
 
+/// Whether anything of a group still runs. A zombie does not, however long nobody reaps it.
+pub(super) fn lives(group: Pid) -> bool {
+    test_kill_process_group(group).is_ok() && processes().any(|process| process.group == group.as_raw_nonzero().get())
+}
+
+/// A process, as /proc has it.
+pub(super) struct Process {
+    pub(super) pid: Pid,
+    pub(super) name: String,
+    pub(super) parent: i32,
+    pub(super) group: i32,
+    pub(super) session: i32,
+    /// In ticks since the system started.
+    pub(super) started: u64,
+}
+
+impl Process {
+    /// The process of this number, unless it is gone or a zombie.
+    pub(super) fn read(pid: Pid) -> Option<Self> {
+        let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+        let stat = String::from_utf8_lossy(&stat);
+        // The name, in brackets, may hold anything; what follows it are numbers.
+        let (from, to) = (stat.find('(')?, stat.rfind(')')?);
+        let fields: Vec<&str> = stat.get(to + 2..)?.split(' ').collect();
+        let [state, parent, group, session, ..] = fields[..] else { return None };
+        if matches!(state, "Z" | "X") {
+            return None;
+        }
+        Some(Self {
+            pid,
+            name: stat.get(from + 1..to)?.into(),
+            parent: parent.parse().ok()?,
+            group: group.parse().ok()?,
+            session: session.parse().ok()?,
+            started: fields.get(19)?.parse().ok()?,
+        })
+    }
+}
+
+/// All processes there are.
+pub(super) fn processes() -> impl Iterator<Item = Process> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    pids.filter_map(Process::read)
+}
+
 /// Waits until nothing is left of a group whose leader has gone; ends the rest by force when it is time.
 fn sweep(group: Pid, due: Instant) {
-    while test_kill_process_group(group).is_ok() {
+    while lives(group) {
         if Instant::now() >= due {
             return tell(group, Signal::KILL);
         }
