@@ -82,12 +82,17 @@ fn signal(child: &Child, signal: Signal) {
 /// A tree of three processes that ignore TERM and INT, each with the word on its command line.
 fn stubborn(marker: &str) -> String {
     let deaf = "trap '' TERM INT; while :; do sleep 0.2; done";
-    format!("{deaf} & sh -c \"{deaf}\" {marker} & sh -c \"{deaf}\" {marker}; : {marker}").replacen(deaf, &format!("(trap '' TERM INT; sh -c \"{deaf}\" {marker})"), 1)
+    format!("{deaf} & sh -c \"{deaf}\" {marker} & sh -c \"{deaf}\" {marker}; : {marker}").replacen(
+        deaf,
+        &format!("(trap '' TERM INT; sh -c \"{deaf}\" {marker})"),
+        1,
+    )
 }
 
 #[test]
 fn every_placeholder_means_what_it_means_to_gnu_parallel() {
-    let inputs = ["a/b.c.gz", "/x/y", "plain", "two words", "a//b", "dir/", "./.hidden", "it's", "$HOME", "*", "\"", "\\"];
+    let inputs =
+        ["a/b.c.gz", "/x/y", "plain", "two words", "a//b", "dir/", "./.hidden", "it's", "$HOME", "*", "\"", "\\"];
     let templates: [&[&str]; 8] = [
         &["echo"],
         &["echo", "{}", "{.}", "{/}", "{//}", "{/.}"],
@@ -144,7 +149,12 @@ fn several_sources_go_together_as_with_gnu_parallel() {
 #[test]
 fn inputs_are_cut_apart_as_by_gnu_parallel_and_xargs() {
     let inputs = b"one\ntwo words\n\n  three\n'four' \"five\"\\\nlast";
-    for case in [&["echo", "<{}>"][..], &["-r", "echo", "<{}>"], &["-d", "o", "echo", "<{}>"], &["--trim", "lr", "echo", "<{}>"]] {
+    for case in [
+        &["echo", "<{}>"][..],
+        &["-r", "echo", "<{}>"],
+        &["-d", "o", "echo", "<{}>"],
+        &["--trim", "lr", "echo", "<{}>"],
+    ] {
         let ours = fed(raincheck(&["-q", "-k"]).args(case), inputs);
         let theirs = fed(peer("parallel").args(["-k", "-q"]).args(case), inputs);
 
@@ -161,12 +171,12 @@ fn inputs_are_cut_apart_as_by_gnu_parallel_and_xargs() {
 
 #[test]
 fn stdin_is_cut_into_the_records_that_gnu_parallel_makes() {
-    let lines: String = (0..5000).map(|line| format!("{line} {}\n", "x".repeat(line % 90))).collect();
+    let lines: String = (0..400).map(|line| format!("{line} {}\n", "x".repeat(line % 90))).collect();
     let fasta: String = (0..300).map(|record| format!(">{record}\n{}\n", "ACGT\n".repeat(record % 7))).collect();
     let cases: [(&[&str], &str); 4] = [
-        (&["--pipe", "-N", "7", "md5sum"], &lines),
-        (&["--pipe", "-N", "3", "--recstart", ">", "md5sum"], &fasta),
-        (&["--pipe", "-N", "2", "--recend", "x\\n", "md5sum"], &lines),
+        (&["--pipe", "-N", "27", "md5sum"], &lines),
+        (&["--pipe", "-N", "13", "--recstart", ">", "md5sum"], &fasta),
+        (&["--pipe", "-N", "31", "--recend", "x\\n", "md5sum"], &lines),
         (&["--pipe", "-N", "10000", "md5sum"], &lines),
     ];
     for (case, stdin) in cases {
@@ -175,7 +185,7 @@ fn stdin_is_cut_into_the_records_that_gnu_parallel_makes() {
 
         assert_eq!(text(&ours.stdout), text(&theirs.stdout), "{case:?}");
     }
-    let joined = fed(&mut raincheck(&["-q", "-k", "--pipe", "--block", "10k", "cat"]), lines.as_bytes());
+    let joined = fed(&mut raincheck(&["-q", "-k", "--pipe", "--block", "1k", "cat"]), lines.as_bytes());
     assert!(joined.stdout == lines.as_bytes());
 }
 
@@ -194,10 +204,12 @@ fn as_many_inputs_as_fit_are_given_to_one_command_and_the_last_are_spread() {
 
 #[test]
 fn any_name_arrives_byte_for_byte_on_every_executor() {
-    let names: Vec<Vec<u8>> = vec![b"\xff\xfe.x".into(), b"a\nb".into(), b"'\"$(id)`\\".into(), b"".into(), b"-n".into()];
+    let names: Vec<Vec<u8>> =
+        vec![b"\xff\xfe.x".into(), b"a\nb".into(), b"'\"$(id)`\\".into(), b"".into(), b"-n".into()];
     let expected: Vec<u8> = names.iter().flat_map(|name| [b"<", &name[..], b">"].concat()).collect();
     for executor in ["inline", "thread", "tokio"] {
-        for shell in [&["printf", "<%s>"][..], &["--shell", "printf '<%s>' {}"], &["--shell", "printf \"<%s>\" \"{}\""]] {
+        for shell in [&["printf", "<%s>"][..], &["--shell", "printf '<%s>' {}"], &["--shell", "printf \"<%s>\" \"{}\""]]
+        {
             let mut command = raincheck(&["-q", "-k", "--executor", executor]);
             command.args(shell).arg(":::").args(names.iter().map(|name| OsStr::from_bytes(name)));
 
@@ -214,13 +226,16 @@ fn gnu_parallel_resumes_from_our_log_and_we_from_its() {
     let dir = tempfile::tempdir().unwrap();
     let (ours, theirs) = (dir.path().join("ours"), dir.path().join("theirs"));
     let (ours, theirs) = (ours.to_str().unwrap(), theirs.to_str().unwrap());
-    let tries = |log: &str| raincheck(&["-q", "--joblog", log, "sh", "-c", "exit {}", ":::", "0", "3", "0"]).output().unwrap();
+    let tries =
+        |log: &str| raincheck(&["-q", "--joblog", log, "sh", "-c", "exit {}", ":::", "0", "3", "0"]).output().unwrap();
     assert_eq!(tries(ours).status.code(), Some(1));
     peer("parallel").args(["--joblog", theirs, "exit {}", ":::", "0", "3", "0"]).output().unwrap();
     let codes = |log: &str| {
         let log = fs::read_to_string(log).unwrap();
         let fields = log.lines().map(|line| line.split('\t').map(str::to_string).collect::<Vec<_>>());
-        fields.map(|fields| (fields[0].clone(), fields[1].clone(), fields[6].clone(), fields[7].clone())).collect::<BTreeSet<_>>()
+        fields
+            .map(|fields| (fields[0].clone(), fields[1].clone(), fields[6].clone(), fields[7].clone()))
+            .collect::<BTreeSet<_>>()
     };
     assert_eq!(codes(ours), codes(theirs), "the same columns with the same codes");
 
@@ -291,7 +306,8 @@ fn what_is_done_is_shown_while_the_next_input_is_awaited() {
 fn a_time_limit_ends_the_whole_tree_even_one_that_ignores_term() {
     for executor in ["inline", "thread", "tokio"] {
         let marker = marker();
-        let args = ["--timeout", "300ms", "--kill-after", "100ms", "--executor", executor, "sh", "-c", &stubborn(&marker)];
+        let args =
+            ["--timeout", "300ms", "--kill-after", "100ms", "--executor", executor, "sh", "-c", &stubborn(&marker)];
 
         let output = raincheck(&args).args([":::", "a"]).output().unwrap();
 
@@ -308,7 +324,8 @@ fn ctrl_c_and_sigterm_reach_the_jobs_and_nothing_outlives_them() {
         let heard = dir.path().join("heard");
         let marker = marker();
         // One that hears the signal, and a tree that does not care.
-        let polite = format!("trap 'echo {name} > {}; exit' {name}; : {marker}; while :; do sleep 0.1; done", heard.display());
+        let polite =
+            format!("trap 'echo {name} > {}; exit' {name}; : {marker}; while :; do sleep 0.1; done", heard.display());
         let mut command = raincheck(&["-j2", "--kill-after", "100ms", "sh", "-c"]);
         command.args(["{}", ":::", &polite, &stubborn(&marker)]).stderr(Stdio::piped());
         let child = command.spawn().unwrap();
@@ -344,7 +361,8 @@ fn ctrl_c_ends_it_while_it_waits_for_inputs() {
 #[test]
 fn a_second_ctrl_c_ends_it_at_once_and_the_jobs_too() {
     let marker = marker();
-    let mut child = raincheck(&["-q", "--kill-after", "1h", "sh", "-c", &stubborn(&marker), ":::", "a"]).spawn().unwrap();
+    let mut child =
+        raincheck(&["-q", "--kill-after", "1h", "sh", "-c", &stubborn(&marker), ":::", "a"]).spawn().unwrap();
     until("it runs", || alive(&marker).len() >= 3);
 
     signal(&child, Signal::INT);
@@ -390,7 +408,8 @@ fn kill_9_leaves_nothing_alive_whenever_it_comes() {
 #[test]
 fn what_a_job_prints_costs_no_memory() {
     // All that it may have, were it to keep half a gigabyte, would not be enough.
-    let limited = "ulimit -v 300000; MALLOC_ARENA_MAX=1 exec \"$0\" run -q -j2 -k head -c 300000000 ::: /dev/zero /dev/zero";
+    let limited =
+        "ulimit -v 300000; MALLOC_ARENA_MAX=1 exec \"$0\" run -q -j2 -k head -c 300000000 ::: /dev/zero /dev/zero";
     let mut child = Command::new("sh")
         .args(["-c", limited, env!("CARGO_BIN_EXE_raincheck")])
         .stdout(Stdio::piped())
@@ -439,7 +458,9 @@ fn what_a_job_leaves_running_holds_nobody_up_and_gets_into_no_others_output() {
     let gate = dir.path().join("gate");
     let done = dir.path().join("done");
     let (gate_path, done_path) = (gate.display(), done.display());
-    let leaves = format!("trap '' PIPE; (until [ -e {gate_path} ]; do sleep 0.01; done; echo late; touch {done_path}) & echo first");
+    let leaves = format!(
+        "trap '' PIPE; (until [ -e {gate_path} ]; do sleep 0.01; done; echo late; touch {done_path}) & echo first"
+    );
     let waits = format!("touch {gate_path}; until [ -e {done_path} ]; do sleep 0.01; done; echo second");
 
     for mode in ["-k", "--line-buffer"] {

@@ -89,7 +89,7 @@ The exit code is 0 if every job succeeded, 1 if not, 2 if the command line is wr
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = EXAMPLES, after_help = "`--help` has the placeholders and examples")]
 pub(crate) struct RunArgs {
-    /// The command, and after `:::` its inputs
+    /// The command, and after `:::` its inputs; its own options may follow
     #[arg(value_name = "COMMAND", trailing_var_arg = true)]
     words: Vec<OsString>,
 
@@ -106,7 +106,7 @@ pub(crate) struct RunArgs {
     #[arg(long, short = 'C', value_name = "REGEX", help_heading = "Inputs")]
     colsep: Option<Regex>,
     /// `--header :` takes the first line of each source for names of columns: {name}
-    #[arg(long, value_name = ":", value_parser = [":"], help_heading = "Inputs")]
+    #[arg(long, value_name = ":", value_parser = [":"], hide_possible_values = true, help_heading = "Inputs")]
     header: Option<String>,
     /// Take several sources side by side, not each with each; short ones begin again
     #[arg(long, alias = "xapply", help_heading = "Inputs")]

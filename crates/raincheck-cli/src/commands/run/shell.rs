@@ -29,6 +29,11 @@ enum Quoting {
     None,
     /// `"…"`
     Double,
+    /// `"${x-…}"`
+    Braces,
+    /// `` `…` ``, or the same within double quotes.
+    Ticks,
+    QuotedTicks,
     /// `'…'`
     Single,
     /// `$'…'`
@@ -50,10 +55,10 @@ impl Script {
                     } else if lexer.quoting() == Quoting::Double && text.last() == Some(&b'$') {
                         text.insert(text.len() - 1, b'\\');
                     }
-                    pieces.push((lexer.quoting(), Piece::Text(text)));
+                    pieces.push((lexer.place(), Piece::Text(text)));
                 }
                 placeholder => {
-                    pieces.push((lexer.quoting(), placeholder));
+                    pieces.push((lexer.place(), placeholder));
                     lexer.last = b'x';
                 }
             }
@@ -79,8 +84,10 @@ impl Script {
                         bound.parameters.push(value);
                         let number = bound.parameters.len();
                         let place = match quoting {
-                            Quoting::Raw | Quoting::None => format!("\"${{{number}}}\""),
-                            Quoting::Double => format!("${{{number}}}"),
+                            Quoting::Raw | Quoting::None | Quoting::Ticks | Quoting::QuotedTicks => {
+                                format!("\"${{{number}}}\"")
+                            }
+                            Quoting::Double | Quoting::Braces => format!("${{{number}}}"),
                             Quoting::Single => format!("'\"${{{number}}}\"'"),
                             Quoting::Ansi => format!("'\"${{{number}}}\"$'"),
                         };
@@ -114,14 +121,19 @@ impl Script {
 impl Quoting {
     /// A value as it must be written here to be itself.
     fn quote(self, value: &[u8]) -> Vec<u8> {
-        let escaped = |special: &[u8]| {
+        let escape = |text: &[u8], special: &[u8]| {
             let escape = |byte: &u8| if special.contains(byte) { vec![b'\\', *byte] } else { vec![*byte] };
-            value.iter().flat_map(escape).collect()
+            text.iter().flat_map(escape).collect()
         };
+        let escaped = |special: &[u8]| escape(value, special);
         match self {
             Self::Raw => value.to_vec(),
             Self::None => quote(value),
             Self::Double => escaped(b"\"\\$`"),
+            Self::Braces => escaped(b"\"\\$`}"),
+            // Backquotes take a layer of backslashes away before anything else is read.
+            Self::Ticks => escape(&quote(value), b"\\`$"),
+            Self::QuotedTicks => escape(&quote(value), b"\\`$\""),
             Self::Ansi => escaped(b"'\\"),
             Self::Single => {
                 let pieces: Vec<_> = value.split(|byte| *byte == b'\'').collect();
@@ -154,6 +166,22 @@ enum Open {
 }
 
 impl Lexer {
+    /// What quotes a placeholder would stand in here.
+    fn place(&self) -> Quoting {
+        let in_double = self.open.contains(&Open::Quotes(Quoting::Double));
+        match (self.quoting(), self.open.last()) {
+            (Quoting::Double, Some(Open::Brace)) => Quoting::Braces,
+            (Quoting::None, _) if self.open.contains(&Open::Tick) => {
+                if in_double {
+                    Quoting::QuotedTicks
+                } else {
+                    Quoting::Ticks
+                }
+            }
+            (quoting, _) => quoting,
+        }
+    }
+
     fn quoting(&self) -> Quoting {
         // Between `${` and `}` the quotes around them still hold.
         let inner = self.open.iter().rev().find(|open| **open != Open::Brace);
@@ -208,7 +236,7 @@ impl Lexer {
             (_, Quoting::None, b'#') if matches!(before, 0 | b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b'(') => {
                 self.open.push(Open::Comment);
             }
-            (_, Quoting::None | Quoting::Raw, _) => {}
+            (_, _, _) => {}
         }
     }
 }
@@ -252,7 +280,14 @@ mod tests {
 
     fn shell(script: &[u8], parameters: &[Vec<u8>]) -> Vec<u8> {
         let parameters = parameters.iter().map(|parameter| OsStr::from_bytes(parameter));
-        let output = Command::new("sh").arg("-c").arg(OsStr::from_bytes(script)).arg("sh").args(parameters).output();
+        // Should one get through, it leaves no trace in the project.
+        let output = Command::new("sh")
+            .current_dir(std::env::temp_dir())
+            .arg("-c")
+            .arg(OsStr::from_bytes(script))
+            .arg("sh")
+            .args(parameters)
+            .output();
         output.unwrap().stdout
     }
 
