@@ -264,15 +264,22 @@ mod tests {
 
     /// Inputs that a test hands in.
     #[derive(Clone, Default)]
-    struct Slow(Arc<Mutex<(VecDeque<u64>, bool, Option<Wake>)>>);
+    struct Slow(Arc<Mutex<Handed>>);
+
+    #[derive(Default)]
+    struct Handed {
+        inputs: VecDeque<u64>,
+        ended: bool,
+        wake: Option<Wake>,
+    }
 
     impl Slow {
         fn give(&self, inputs: impl IntoIterator<Item = u64>, ended: bool) {
-            let mut slow = self.0.lock().unwrap();
-            slow.0.extend(inputs);
-            slow.1 = ended;
-            let wake = slow.2.take();
-            drop(slow);
+            let mut handed = self.0.lock().unwrap();
+            handed.inputs.extend(inputs);
+            handed.ended = ended;
+            let wake = handed.wake.take();
+            drop(handed);
             if let Some(wake) = wake {
                 wake();
             }
@@ -283,8 +290,8 @@ mod tests {
         type Input = u64;
 
         fn next(&mut self) -> Next<u64> {
-            let mut slow = self.0.lock().unwrap();
-            match (slow.0.pop_front(), slow.1) {
+            let mut handed = self.0.lock().unwrap();
+            match (handed.inputs.pop_front(), handed.ended) {
                 (Some(input), _) => Next::Input(input),
                 (None, true) => Next::End,
                 (None, false) => Next::Later,
@@ -292,12 +299,12 @@ mod tests {
         }
 
         fn wake(&mut self, wake: impl FnOnce() + Send + 'static) {
-            let mut slow = self.0.lock().unwrap();
-            if slow.0.is_empty() && !slow.1 {
-                slow.2 = Some(Box::new(wake));
+            let mut handed = self.0.lock().unwrap();
+            if handed.inputs.is_empty() && !handed.ended {
+                handed.wake = Some(Box::new(wake));
                 return;
             }
-            drop(slow);
+            drop(handed);
             wake();
         }
 

@@ -221,31 +221,29 @@ struct Halting(Option<Halt>);
 /// Runs the command for each input.
 pub(crate) fn run(args: RunArgs, talk: Talk) -> Result<Exit, Error> {
     let Words { command, sources } = Words::split(args.words.clone())?;
-    let (maker, syntax) = open(&args, &command, sources)?;
+    let (mut maker, syntax) = open(&args, &command, sources)?;
     let plan = CommandPlan::new(given(&args, command.clone()), &syntax)?;
     if args.dry_run {
-        return dry_run(maker.0, &plan);
+        return dry_run(maker, &plan);
     }
     if let Some(nice) = args.nice {
         set_nice(nice)?;
     }
-    let (mut maker, names) = maker;
     let log = open_log(&args, &mut maker)?;
     if args.resume && args.joblog.is_none() {
-        let results = args.results.clone().map(|dir| (dir, names.clone()));
+        let results = args.results.clone().map(|dir| (dir, syntax.names.clone()));
         maker.done.results = Some(results.ok_or_else(|| {
             Error::usage("there is nothing to resume from")
                 .hint("`--resume` needs the `--joblog` or `--results` of before")
         })?);
     }
     let interrupt = Interrupt::install().map_err(|error| Error::new("cannot listen for Ctrl-C").because(error))?;
-    execute(&args, talk, &interrupt, Prepared { maker, names, syntax, plan, log, title: title(&command) })
+    execute(&args, talk, &interrupt, Prepared { maker, syntax, plan, log, title: title(&command) })
 }
 
 /// All that can be wrong before the first job has been found right.
 struct Prepared {
     maker: Maker,
-    names: Vec<Vec<u8>>,
     syntax: Syntax,
     plan: CommandPlan,
     log: Option<Joblog>,
@@ -253,7 +251,7 @@ struct Prepared {
 }
 
 fn execute(args: &RunArgs, talk: Talk, interrupt: &Interrupt, prepared: Prepared) -> Result<Exit, Error> {
-    let Prepared { maker, names, syntax, plan, log, title } = prepared;
+    let Prepared { maker, syntax, plan, log, title } = prepared;
     let executor = args.jobs.executor();
     let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let at_once = if executor == ExecutorName::Inline { NonZeroUsize::MIN } else { args.jobs.jobs.unwrap_or(cores) };
@@ -278,7 +276,7 @@ fn execute(args: &RunArgs, talk: Talk, interrupt: &Interrupt, prepared: Prepared
         mode: args.mode(),
         tag: args.tag_text().map(|tag| syntax.parse(&tag)),
         logs: args.joblog.is_some(),
-        results: args.results.clone().map(|dir| (dir, names)),
+        results: args.results.clone().map(|dir| (dir, syntax.names.clone())),
         halt: args.halt.0,
         retries: args.jobs.retries,
         limit: args.jobs.timeout,
@@ -352,12 +350,8 @@ fn dry_run(mut maker: Maker, plan: &CommandPlan) -> Result<Exit, Error> {
     Ok(Exit::AllDone)
 }
 
-/// Opens the inputs, with the names of their columns and so what placeholders there are.
-fn open(
-    args: &RunArgs,
-    command: &[OsString],
-    mut sources: Vec<Spec>,
-) -> Result<((Maker, Vec<Vec<u8>>), Syntax), Error> {
+/// Opens the inputs; with the names of their columns it is known what placeholders there are.
+fn open(args: &RunArgs, command: &[OsString], mut sources: Vec<Spec>) -> Result<(Maker, Syntax), Error> {
     let files = args.arg_files.iter().map(|path| Spec { from: Origin::file(path), linked: false });
     sources.splice(..0, files);
     let mut syntax = Syntax::default();
@@ -376,7 +370,7 @@ fn open(
             return Err(Error::usage("`--pipe` needs a command to give the blocks to"));
         }
         let blocks = Blocks::new(stdin()?, args.cut());
-        return Ok(((Maker::new(From::Blocks(blocks), Done::default()), Vec::new()), syntax));
+        return Ok((Maker::new(From::Blocks(blocks), Done::default()), syntax));
     }
     if sources.is_empty() {
         if io::stdin().is_terminal() && command.is_empty() {
@@ -386,7 +380,7 @@ fn open(
         sources.push(Spec { from: Origin::Stdin, linked: false });
     }
     let (rows, names) = Rows::open(sources, args.reading(), Some(stdin()?))?;
-    syntax.names.clone_from(&names);
+    syntax.names = names;
     let together = match args.fit {
         true => {
             let fixed: usize = command.iter().map(|word| word.len() + 1).sum();
@@ -396,7 +390,7 @@ fn open(
         false => Together::Count(args.max_args.map_or(1, usize::from)),
     };
     let from = From::Rows { rows, together, held: VecDeque::new(), ended: false };
-    Ok(((Maker::new(from, Done::default()), names), syntax))
+    Ok((Maker::new(from, Done::default()), syntax))
 }
 
 fn cores() -> usize {

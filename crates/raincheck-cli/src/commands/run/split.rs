@@ -64,11 +64,12 @@ pub(crate) struct Blocks<R> {
     held: Vec<u8>,
     taken: usize,
     ended: bool,
+    chunk: Vec<u8>,
 }
 
 impl<R: Read> Blocks<R> {
     pub(crate) fn new(read: R, cut: Cut) -> Self {
-        Self { read, cut, held: Vec::new(), taken: 0, ended: false }
+        Self { read, cut, held: Vec::new(), taken: 0, ended: false, chunk: vec![0; READ] }
     }
 
     /// The next block; never an empty one.
@@ -130,16 +131,15 @@ impl<R: Read> Blocks<R> {
             self.held.drain(..self.taken);
             self.taken = 0;
         }
-        let held = self.held.len();
-        self.held.resize(held + bytes, 0);
+        let chunk = &mut self.chunk[..bytes.min(READ)];
         let read = loop {
-            match self.read.read(&mut self.held[held..]) {
+            match self.read.read(chunk) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read,
+                read => break read?,
             }
         };
-        self.held.truncate(held + *read.as_ref().unwrap_or(&0));
-        self.ended |= read? == 0;
+        self.held.extend(&chunk[..read]);
+        self.ended |= read == 0;
         Ok(())
     }
 }
