@@ -4,7 +4,10 @@
 #   benches/run.sh [COMMANDS] [ROUNDS]      10,000 commands and 5 rounds, unless said
 #
 # Each round runs all of them one after the other, so that a slow minute of the machine slows them all. Printed are the
-# medians, for each command, and their ratio to raincheck. The peers come from Debian.
+# medians for each command, and the ratio of raincheck to it. The peers come from Debian.
+#
+# The bare loop is the limit: threads that start a command and wait for it, and do nothing else. All commands are given one
+# argument, since that is more work for /bin/true than none: with one it looks up the language for its `--help`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,15 +27,15 @@ seq "$count" >"$scratch/inputs"
 mkdir "$scratch/home"
 touch "$scratch/home/will-cite"
 
-names=("raincheck run" "raincheck run -k" "xargs -n1" "GNU parallel" "bare spawn loop")
+names=("raincheck run" "  -k --joblog" "xargs -n1" "GNU parallel" "bare spawn loop")
 run() {
     case $1 in
-    0) "$raincheck" run --quiet -j$jobs /bin/true <"$scratch/inputs" ;;
-    1) "$raincheck" run --quiet -j$jobs -k --joblog "$scratch/log" /bin/true <"$scratch/inputs" ;;
+    0) "$raincheck" run --quiet --jobs $jobs /bin/true <"$scratch/inputs" ;;
+    1) "$raincheck" run --quiet --jobs $jobs --keep-order --joblog "$scratch/log" /bin/true <"$scratch/inputs" ;;
     2) xargs -P$jobs -n1 /bin/true <"$scratch/inputs" ;;
     # A tenth of the inputs: it takes too long for more.
     3) head -n $((count / 10)) "$scratch/inputs" | PARALLEL_HOME=$scratch/home parallel -j$jobs /bin/true ;;
-    4) "$scratch/spawn" $jobs "$count" /bin/true ;;
+    4) "$scratch/spawn" $jobs "$count" /bin/true 1 ;;
     esac >/dev/null
 }
 
@@ -49,7 +52,7 @@ done
 median() { sort -n "$1" | sed -n "$(((rounds + 1) / 2))p"; }
 ours=$(median "$scratch/times.0")
 printf '%s commands, %s at a time, median of %s rounds\n\n' "$count" "$jobs" "$rounds"
-printf '%-18s %12s %8s\n' '' 'µs/command' 'ratio'
+printf '%-18s %11s %8s\n' '' 'us/command' 'ratio'
 for which in "${!names[@]}"; do
     median=$(median "$scratch/times.$which")
     printf '%-18s %11s %8s\n' "${names[$which]}" "$median" "$(awk "BEGIN { printf \"%.2f\", $ours / $median }")"

@@ -61,33 +61,39 @@ const AHEAD: usize = 10_000;
 /// What `-X` puts into one command line: as much as xargs does.
 const MOST_BYTES: usize = 128 * 1024;
 
+const USAGE: &str = "raincheck run [OPTIONS] [COMMAND [ARGUMENT]...] [::: INPUT...]";
+
 const EXAMPLES: &str = "\
-Inputs are the arguments after `:::`, the lines of the files after `::::` (or of -a), or else the lines of stdin. The command
-is run once for each, and gets it in place of `{}`, or at its end if it has no `{}`. No shell sees the command or the inputs,
-unless you say --shell: names with spaces, quotes or newlines are safe either way.
+Inputs are the arguments after `:::`, the lines of the files after `::::`, or else the lines of
+stdin. The command is run once for each, and gets it in place of `{}`, or at its end if it has no
+`{}`. No shell sees the command or the inputs, unless you say --shell: names with spaces, quotes or
+newlines are safe either way.
 
 Placeholders:
-  {}            the input             {.}   without its extension      {#}  the number of the job
-  {/}           its file name         {/.}  both of that               {%}  its slot, 1 to --jobs
-  {//}          its folder            {2} {2.} {-1}  of the second or last of several inputs or columns
-  {name}        the column of this name, with --header
+  {}     the input              {.}   without its extension    {#}  the number of the job
+  {/}    its file name          {/.}  both of that             {%}  its slot, 1 to --jobs
+  {//}   its folder             {2} {2.} {-1}  the second, or last, of several inputs or columns
+                                {name}  the column of this name, with --header
 
 Examples:
   raincheck run gzip -9 ::: *.log                    compress each file
   find . -name '*.png' -print0 | raincheck run -0 optipng {}
   raincheck run convert {} {.}.jpg ::: *.png
-  raincheck run --shell 'zcat {} | wc -l' ::: *.gz   with pipes; {} needs no quotes, and minds none
+  raincheck run --shell 'zcat {} | wc -l' ::: *.gz   pipes; {} needs no quotes, and minds none
   raincheck run -C, curl -o {2} {1} :::: list.csv    columns
   raincheck run ./try {1} {2} ::: a b ::: 1 2 3      every pair; `:::+` pairs them one to one
   raincheck run --pipe --block 10M sort < big        cut stdin into blocks of whole lines
   raincheck run < commands.txt                       no command: each line is one, for the shell
 
-A job ends by its time limit, by --halt or by Ctrl-C together with all it has started: TERM, and KILL after --kill-after.
-The exit code is 0 if every job succeeded, 1 if not, 2 if the command line is wrong, 130 after Ctrl-C.";
+By its time limit, by --halt or by Ctrl-C, a job ends together with all that it has started: TERM,
+and KILL after --kill-after. What a job leaves running when it ends by itself is left alone.
+
+The exit code is 0 if every job succeeded, 1 if not, 2 if the command line is wrong, and 130 after
+Ctrl-C.";
 
 /// What `raincheck run` is asked for.
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_long_help = EXAMPLES, after_help = "`--help` has the placeholders and examples")]
+#[command(override_usage = USAGE, after_long_help = EXAMPLES, after_help = "`--help` has the placeholders and examples")]
 pub(crate) struct RunArgs {
     /// The command, and after `:::` its inputs; its own options may follow
     #[arg(value_name = "COMMAND", trailing_var_arg = true)]
@@ -168,7 +174,7 @@ pub(crate) struct RunArgs {
     /// Begin each line of output with this and a tab; may have placeholders
     #[arg(long, value_name = "TEXT", help_heading = "Output", conflicts_with_all = ["ungroup", "tag"])]
     tagstring: Option<OsString>,
-    /// Show each line as it comes, and not each job's output together
+    /// Show each line as it comes, whole, and not each job's output together
     #[arg(long, alias = "lb", alias = "linebuffer", help_heading = "Output", conflicts_with_all = ["keep_order", "ungroup", "results"])]
     line_buffer: bool,
     /// Let commands write to stdout themselves; lines may get mixed
