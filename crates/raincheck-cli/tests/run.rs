@@ -321,15 +321,18 @@ fn a_time_limit_ends_the_whole_tree_even_one_that_ignores_term() {
 fn ctrl_c_and_sigterm_reach_the_jobs_and_nothing_outlives_them() {
     for (sent, name, code) in [(Signal::INT, "INT", 130), (Signal::TERM, "TERM", 143)] {
         let dir = tempfile::tempdir().unwrap();
-        let heard = dir.path().join("heard");
+        let (heard, listens) = (dir.path().join("heard"), dir.path().join("listens"));
         let marker = marker();
         // One that hears the signal, and a tree that does not care.
-        let polite =
-            format!("trap 'echo {name} > {}; exit' {name}; : {marker}; while :; do sleep 0.1; done", heard.display());
+        let polite = format!(
+            "trap 'echo {name} > {}; exit' {name}; touch {}; : {marker}; while :; do sleep 0.1; done",
+            heard.display(),
+            listens.display()
+        );
         let mut command = raincheck(&["-j2", "--kill-after", "100ms", "sh", "-c"]);
         command.args(["{}", ":::", &polite, &stubborn(&marker)]).stderr(Stdio::piped());
         let child = command.spawn().unwrap();
-        until("both run", || alive(&marker).len() >= 4);
+        until("both run", || alive(&marker).len() >= 4 && listens.exists());
 
         signal(&child, sent);
         let output = child.wait_with_output().unwrap();
