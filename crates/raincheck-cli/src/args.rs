@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{FlagsArgs, HashArgs, LogsArgs, ServeArgs};
+use crate::commands::{FlagsArgs, HashArgs, LogsArgs, RunArgs, ServeArgs};
 use crate::report::{Plan, ProgressMode, RecordsFile, TimelineFile, Verbosity};
 
 /// A pile of jobs, done: many at once, each with its own time limit, and what became of each told
@@ -36,6 +36,8 @@ pub(crate) enum Command {
     ///
     /// Apache's and nginx's logs in any format, plain or packed, many at once. Without a question it gives an overview.
     Logs(LogsArgs),
+    /// Run a command for each input: what GNU parallel and `xargs -P` do
+    Run(Box<RunArgs>),
     /// Serve files or flags over HTTP, slowly and with errors on demand, to try clients on
     Serve(ServeArgs),
     /// Print a script that teaches a shell to complete this program's options
@@ -49,6 +51,9 @@ pub(crate) enum Command {
     ///
     /// To read it at once: raincheck man | man -l -
     Man,
+    /// What `run` starts beside itself; see there.
+    #[command(name = crate::commands::KEEP_WATCH, hide = true)]
+    KeepWatch,
 }
 
 /// How much is told besides the data.
@@ -70,7 +75,7 @@ pub(crate) struct JobOptions {
     #[arg(long, value_name = "WHERE")]
     pub(crate) executor: Option<ExecutorName>,
     /// How many jobs run at once
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, short_alias = 'P', value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// Give up on a job that runs longer than this, as in 30s, 500ms or 1h30m
     #[arg(long, value_name = "DURATION", value_parser = duration)]

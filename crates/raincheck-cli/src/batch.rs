@@ -3,6 +3,8 @@
 //! Jobs are taken from their source as workers become free, so that an endless source is fine. Everything here happens
 //! on the thread that calls; only the work itself is on the executor.
 
+pub(crate) mod lanes;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::mem;

@@ -3,6 +3,7 @@
 mod flags;
 mod hash;
 mod logs;
+mod run;
 mod serve;
 mod shell;
 
@@ -11,6 +12,7 @@ use clap::CommandFactory;
 pub(crate) use self::flags::FlagsArgs;
 pub(crate) use self::hash::HashArgs;
 pub(crate) use self::logs::LogsArgs;
+pub(crate) use self::run::{KEEP_WATCH, RunArgs};
 pub(crate) use self::serve::ServeArgs;
 use crate::args::{Cli, Command};
 use crate::error::{Error, Exit, cannot_write_output};
@@ -21,6 +23,8 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Error> {
         Some(Command::Flags(args)) => flags::run(args, cli.talk),
         Some(Command::Hash(args)) => hash::run(args, cli.talk),
         Some(Command::Logs(args)) => logs::run(args, cli.talk),
+        Some(Command::Run(args)) => run::run(*args, cli.talk),
+        Some(Command::KeepWatch) => Ok(run::keep_watch()),
         Some(Command::Serve(args)) => serve::run(args, cli.talk),
         Some(Command::Completions { shell }) => shell::completions(shell).map_err(cannot_write_output),
         Some(Command::Man) => shell::manual_page().map_err(cannot_write_output),

@@ -72,9 +72,12 @@ pub(crate) struct Report {
     timeline: Option<TimelineFile>,
     interrupt: Interrupt,
     drawing: Option<JoinHandle<Screen>>,
-    /// The data must not run into the bar, if both go to one terminal.
-    bar_beside_data: Option<ProgressBar>,
+    bar: Bar,
 }
+
+/// The bar, if there is one, for whoever writes beside it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bar(Option<ProgressBar>);
 
 /// One job, as long as anyone works on it. Clones are the same job.
 ///
@@ -159,7 +162,7 @@ impl Report {
             ended: Condvar::new(),
         });
         let screen = Screen::new(mode);
-        let bar_beside_data = screen.bar().filter(|_| io::stdout().is_terminal());
+        let bar = Bar(screen.bar());
         let drawn = Arc::clone(&shared);
         let drawing = thread::Builder::new()
             .name("progress".into())
@@ -170,7 +173,7 @@ impl Report {
             let line = "stopping: what runs is being cancelled; ask again to stop at once";
             told.readers().notes.tell(line.into());
         });
-        Ok(Self { shared, records, timeline, interrupt: interrupt.clone(), drawing: Some(drawing), bar_beside_data })
+        Ok(Self { shared, records, timeline, interrupt: interrupt.clone(), drawing: Some(drawing), bar })
     }
 
     /// Begins a style: the jobs submitted from here on are run in this way, as in `one by one` or `8 threads`.
@@ -203,10 +206,12 @@ impl Report {
             out.write_all(data)?;
             out.flush()
         };
-        match &self.bar_beside_data {
-            Some(bar) => bar.suspend(write),
-            None => write(),
-        }
+        self.bar.beside_data(write)
+    }
+
+    /// The bar, for jobs that write to the terminal themselves.
+    pub(crate) fn bar(&self) -> Bar {
+        self.bar.clone()
     }
 
     /// Shows a line above the progress, unless the user wants quiet.
@@ -222,6 +227,11 @@ impl Report {
     /// Says what to do next, above the progress.
     pub(crate) fn hint(&self, text: String) {
         self.shared.readers().notes.tell(Paint::for_stderr().hint(&text));
+    }
+
+    /// From now on, that a job was cancelled is no failure: it was no longer needed.
+    pub(crate) fn expect_cancelled(&self) {
+        self.shared.readers().summary.expect_cancelled();
     }
 
     /// How many jobs ended in this way so far, in all styles together.
@@ -278,6 +288,21 @@ impl Report {
     }
 }
 
+impl Bar {
+    /// Takes the bar away while this is written to stderr.
+    pub(crate) fn beside<R>(&self, write: impl FnOnce() -> R) -> R {
+        match &self.0 {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// Takes the bar away while data is written to stdout, if both go to one terminal.
+    pub(crate) fn beside_data<R>(&self, write: impl FnOnce() -> R) -> R {
+        if self.0.is_some() && io::stdout().is_terminal() { self.beside(write) } else { write() }
+    }
+}
+
 impl Drop for Report {
     fn drop(&mut self) {
         if let Some(mut screen) = self.stop_drawing() {
@@ -314,6 +339,11 @@ impl Job {
 }
 
 impl Attempt {
+    /// Which attempt at the job it is, from one.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
     /// So many bytes have moved, in this attempt.
     ///
     /// One that overran its limit, and still runs while the next one is made, is not heard any more.

@@ -16,6 +16,7 @@ pub(crate) struct Summary {
     styles: Vec<Tally>,
     /// Then it counts as done.
     expects_not_found: bool,
+    expects_cancelled: bool,
 }
 
 /// What came of one style.
@@ -30,7 +31,12 @@ struct Tally {
 
 impl Summary {
     pub(crate) fn new(expects_not_found: bool) -> Self {
-        Self { styles: Vec::new(), expects_not_found }
+        Self { styles: Vec::new(), expects_not_found, expects_cancelled: false }
+    }
+
+    /// What was cancelled counts as done.
+    pub(crate) fn expect_cancelled(&mut self) {
+        self.expects_cancelled = true;
     }
 
     /// How many jobs ended in this way, in all styles together.
@@ -88,7 +94,8 @@ impl Summary {
         let fine = |status| match status {
             Status::Done => true,
             Status::NotFound => self.expects_not_found,
-            Status::Failed | Status::TimedOut | Status::Cancelled => false,
+            Status::Cancelled => self.expects_cancelled,
+            Status::Failed | Status::TimedOut => false,
         };
         Status::ALL.iter().filter(|status| !fine(**status)).map(|status| self.count(*status)).sum()
     }

@@ -1,0 +1,245 @@
+//! Reads inputs ahead, on a thread of its own, so that a slow pipe keeps nobody else waiting.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+
+use crate::batch::lanes::{Inputs, Next};
+use crate::error::Error;
+
+/// Handed over at a time, when there are so many.
+const TOGETHER: usize = 64;
+
+/// What makes inputs, one after the other.
+pub(super) trait Produce: Send + 'static {
+    type Input: Send + 'static;
+
+    /// The next one. Blocks until there is one.
+    fn next(&mut self) -> Result<Option<Self::Input>, Error>;
+
+    /// Whether `next` may block.
+    fn may_block(&self) -> bool;
+}
+
+/// Inputs that are read ahead.
+pub(super) struct Feed<I> {
+    shared: Arc<Shared<I>>,
+    /// Known before they are read.
+    total: Option<u64>,
+}
+
+struct Shared<I> {
+    state: Mutex<State<I>>,
+    /// Announces that there is room again.
+    room: Condvar,
+}
+
+struct State<I> {
+    ready: VecDeque<I>,
+    produced: u64,
+    ended: bool,
+    error: Option<Error>,
+    wake: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl<I: Send + 'static> Feed<I> {
+    /// Begins to read, at most so many ahead.
+    pub(super) fn start(producer: impl Produce<Input = I>, ahead: usize, total: Option<u64>) -> Result<Self, Error> {
+        let state = State { ready: VecDeque::new(), produced: 0, ended: false, error: None, wake: None };
+        let shared = Arc::new(Shared { state: Mutex::new(state), room: Condvar::new() });
+        let filled = Arc::clone(&shared);
+        thread::Builder::new()
+            .name("inputs".into())
+            .spawn(move || filled.fill(producer, ahead))
+            .map_err(|error| Error::new("cannot start a thread for the inputs").because(error))?;
+        Ok(Self { shared, total })
+    }
+
+    /// Gives out no more from here on, whatever there is.
+    pub(super) fn stop(&self) -> impl Fn() + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || {
+            let mut state = shared.state();
+            state.ready.clear();
+            shared.end(state);
+        }
+    }
+
+    /// How many there are, as soon as that is known.
+    pub(super) fn watch_total(&self) -> impl Fn() -> Option<u64> + Send + Sync + 'static {
+        let (shared, known) = (Arc::clone(&self.shared), self.total);
+        move || shared.total(known)
+    }
+
+    /// Why there were no more inputs, if that was an error.
+    pub(super) fn trouble(&self) -> impl FnOnce() -> Option<Error> + use<I> {
+        let shared = Arc::clone(&self.shared);
+        move || shared.state().error.take()
+    }
+}
+
+impl<I> Shared<I> {
+    fn fill(&self, mut producer: impl Produce<Input = I>, ahead: usize) {
+        let mut together = Vec::new();
+        loop {
+            let full = together.len() >= TOGETHER.min(ahead);
+            if !together.is_empty() && (full || producer.may_block()) && !self.hand_over(&mut together, ahead) {
+                return;
+            }
+            match producer.next() {
+                Ok(Some(input)) => together.push(input),
+                Ok(None) => break,
+                Err(error) => {
+                    self.state().error = Some(error);
+                    break;
+                }
+            }
+        }
+        self.hand_over(&mut together, ahead);
+        self.end(self.state());
+    }
+
+    /// Waits for room. Returns false if nobody wants any more.
+    fn hand_over(&self, together: &mut Vec<I>, ahead: usize) -> bool {
+        let state = self.room.wait_while(self.state(), |state| state.ready.len() >= ahead && !state.ended);
+        let mut state = state.expect("the lock is held by the queue alone");
+        if state.ended {
+            return false;
+        }
+        state.produced += together.len() as u64;
+        state.ready.extend(together.drain(..));
+        let wake = state.wake.take();
+        drop(state);
+        if let Some(wake) = wake {
+            wake();
+        }
+        true
+    }
+
+    fn end(&self, mut state: MutexGuard<'_, State<I>>) {
+        state.ended = true;
+        let wake = state.wake.take();
+        drop(state);
+        self.room.notify_all();
+        if let Some(wake) = wake {
+            wake();
+        }
+    }
+
+    fn total(&self, known: Option<u64>) -> Option<u64> {
+        let state = self.state();
+        if state.ended { Some(state.produced) } else { known }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<I>> {
+        self.state.lock().expect("the lock is held by the queue alone")
+    }
+}
+
+impl<I: Send + 'static> Inputs for Feed<I> {
+    type Input = I;
+
+    fn next(&mut self) -> Next<I> {
+        let mut state = self.shared.state();
+        match state.ready.pop_front() {
+            Some(input) => {
+                drop(state);
+                self.shared.room.notify_one();
+                Next::Input(input)
+            }
+            None if state.ended => Next::End,
+            None => Next::Later,
+        }
+    }
+
+    fn wake(&mut self, wake: impl FnOnce() + Send + 'static) {
+        let mut state = self.shared.state();
+        if state.ready.is_empty() && !state.ended {
+            state.wake = Some(Box::new(wake));
+            return;
+        }
+        drop(state);
+        wake();
+    }
+
+    fn total(&self) -> Option<u64> {
+        self.shared.total(self.total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{self, Receiver};
+
+    use super::*;
+
+    /// Numbers that come through a channel: `None` is the end.
+    struct Slow(Receiver<Option<u64>>);
+
+    impl Produce for Slow {
+        type Input = u64;
+
+        fn next(&mut self) -> Result<Option<u64>, Error> {
+            self.0.recv().map_err(|error| Error::new("cannot read").because(error))
+        }
+
+        fn may_block(&self) -> bool {
+            true
+        }
+    }
+
+    fn next(feed: &mut Feed<u64>) -> Option<u64> {
+        loop {
+            match feed.next() {
+                Next::Input(input) => return Some(input),
+                Next::End => return None,
+                Next::Later => {
+                    let (told, hears) = mpsc::channel();
+                    feed.wake(move || told.send(()).unwrap());
+                    hears.recv().unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_input_comes_as_soon_as_it_is_there() {
+        let (send, receive) = mpsc::channel();
+        let mut feed = Feed::start(Slow(receive), 1, None).unwrap();
+        assert!(matches!(feed.next(), Next::Later));
+
+        for number in [1, 2] {
+            send.send(Some(number)).unwrap();
+            assert_eq!(next(&mut feed), Some(number));
+        }
+        send.send(None).unwrap();
+
+        assert_eq!(next(&mut feed), None);
+        assert_eq!(feed.total(), Some(2));
+    }
+
+    #[test]
+    fn an_error_ends_the_inputs_and_is_kept() {
+        let (send, receive) = mpsc::channel();
+        let mut feed = Feed::start(Slow(receive), 9, None).unwrap();
+        let trouble = feed.trouble();
+        send.send(Some(1)).unwrap();
+        drop(send);
+
+        assert_eq!((next(&mut feed), next(&mut feed)), (Some(1), None));
+        assert!(trouble().unwrap().to_string().starts_with("cannot read"));
+    }
+
+    #[test]
+    fn a_stop_wakes_whoever_waits() {
+        let (send, receive) = mpsc::channel();
+        let mut feed = Feed::start(Slow(receive), 1, None).unwrap();
+        let stop = feed.stop();
+
+        thread::scope(|scope| {
+            scope.spawn(stop);
+            assert_eq!(next(&mut feed), None);
+        });
+        drop(send);
+    }
+}

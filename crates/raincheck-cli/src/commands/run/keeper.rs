@@ -1,0 +1,197 @@
+//! The keeper: a process that outlives this one by a moment, to end what it ran if it is killed.
+//!
+//! `kill -9` leaves no time to tell anyone. `PR_SET_PDEATHSIG` would reach a command but not what that has started in turn,
+//! and needs code between fork and exec, which is the slow way to start a process. So there is a table in memory that both
+//! can see, of the process groups that run, and a pipe that only this process holds open. The keeper sleeps in a read from
+//! that pipe; when it ends, whatever ended us, it signals the groups that the table names. A command costs two small
+//! writes to the table, and the keeper never wakes before the end.
+//!
+//! The keeper is this program once more, under another name, so that `killall -9 raincheck` does not hit both.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, PipeWriter, Read};
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, Signal, getppid, getsid, kill_process};
+
+use super::process::{Process, lives, processes, tell};
+use crate::error::Exit;
+
+/// The hidden command that makes this program a keeper.
+pub(crate) const COMMAND: &str = "keep-watch";
+/// What it is called in lists of processes.
+const NAME: &str = "job-keeper";
+/// And before it has got round to that.
+const UNNAMED: &str = "exe";
+/// How long commands have to end after TERM.
+const GRACE: Duration = Duration::from_millis(500);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(4);
+
+/// The end of it that this process holds.
+pub(super) struct Keeper {
+    process: Mutex<Child>,
+    /// Its closing is what wakes the keeper. `None` when that has happened.
+    life: Mutex<Option<PipeWriter>>,
+    table: File,
+}
+
+/// What the table says of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Free,
+    /// There may be a process that nobody has the number of yet.
+    Starting,
+    Group(Pid),
+}
+
+impl Keeper {
+    /// Starts it.
+    pub(super) fn start() -> io::Result<Self> {
+        let (alive, life) = io::pipe()?;
+        let table = File::from(memfd_create("raincheck-jobs", MemfdFlags::CLOEXEC)?);
+        let process = Command::new("/proc/self/exe")
+            .arg0(NAME)
+            .arg(COMMAND)
+            .stdin(alive)
+            .stdout(table.try_clone()?)
+            .stderr(Stdio::null())
+            // Ctrl-C is not for it.
+            .process_group(0)
+            .spawn()?;
+        Ok(Self { process: Mutex::new(process), life: Mutex::new(Some(life)), table })
+    }
+
+    /// Notes what is in a slot.
+    pub(super) fn note(&self, slot: usize, place: Place) {
+        let number: i32 = match place {
+            Place::Free => 0,
+            Place::Starting => -1,
+            Place::Group(group) => group.as_raw_nonzero().get(),
+        };
+        // It is memory: there is nothing to go wrong but that there is no more, and then the system ends programs.
+        let _ = self.table.write_all_at(&number.to_ne_bytes(), slot as u64 * 4);
+    }
+
+    /// Lets it go, and waits until it has gone. What the table still names is ended first.
+    pub(super) fn dismiss(&self) {
+        drop(self.life.lock().expect(NOT_POISONED).take());
+        let _ = self.process.lock().expect(NOT_POISONED).wait();
+    }
+}
+
+const NOT_POISONED: &str = "nothing panics while the keeper is let go";
+
+/// What the keeper does: waits for the end of the program that started it, and then for that of its commands.
+pub(crate) fn keep_watch() -> Exit {
+    let _ = rustix::thread::set_name(c"job-keeper");
+    // It must not keep a folder from being unmounted.
+    let _ = std::env::set_current_dir("/");
+    let watched = getppid();
+    let mut nothing = [0];
+    while io::stdin().read(&mut nothing).is_ok_and(|read| read > 0) {}
+
+    let Ok(table) = std::os::fd::AsFd::as_fd(&io::stdout()).try_clone_to_owned().map(File::from) else {
+        return Exit::SomeFailed;
+    };
+    let places = places(&table);
+    let mut groups: Vec<Pid> = places
+        .iter()
+        .filter_map(|place| match place {
+            Place::Group(group) => Some(*group),
+            Place::Free | Place::Starting => None,
+        })
+        .collect();
+    if places.contains(&Place::Starting) {
+        groups.extend(Orphans::after(watched).find());
+    }
+    groups.iter().for_each(|group| tell(*group, Signal::TERM));
+    let due = Instant::now() + GRACE;
+    groups.retain(|group| lives(*group));
+    while !groups.is_empty() && Instant::now() < due {
+        thread::sleep(BETWEEN_LOOKS);
+        groups.retain(|group| lives(*group));
+    }
+    groups.iter().for_each(|group| tell(*group, Signal::KILL));
+    Exit::AllDone
+}
+
+fn places(table: &File) -> Vec<Place> {
+    let mut bytes = vec![0; table.metadata().map_or(0, |metadata| metadata.len()) as usize];
+    if table.read_exact_at(&mut bytes, 0).is_err() {
+        return Vec::new();
+    }
+    let place = |bytes: &[u8]| match i32::from_ne_bytes(bytes.try_into().expect("a chunk has four bytes")) {
+        0 => Place::Free,
+        ..0 => Place::Starting,
+        number => Pid::from_raw(number).map_or(Place::Free, Place::Group),
+    };
+    bytes.chunks_exact(4).map(place).collect()
+}
+
+/// The commands that were being started when the program was killed, so that nobody has noted their numbers.
+///
+/// They are what was begun after the keeper, in its session, and has now the same new parent.
+struct Orphans {
+    parent: Option<Pid>,
+    session: Option<Pid>,
+    since: u64,
+    program: Option<fs::Metadata>,
+}
+
+impl Orphans {
+    /// Waits until the system has given the children of this process to another one.
+    fn after(watched: Option<Pid>) -> Self {
+        let due = Instant::now() + Duration::from_secs(1);
+        while getppid() == watched && Instant::now() < due {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let myself = Process::read(rustix::process::getpid());
+        Self {
+            parent: getppid(),
+            session: getsid(None).ok(),
+            since: myself.map_or(u64::MAX, |process| process.started),
+            program: fs::metadata("/proc/self/exe").ok(),
+        }
+    }
+
+    fn find(&self) -> Vec<Pid> {
+        loop {
+            let found: Vec<Process> = self.all().collect();
+            // What still is a copy of us is about to become a command, in a group of its own.
+            let (copies, commands): (Vec<_>, Vec<_>) = found.into_iter().partition(|process| self.is_copy(process));
+            if copies.is_empty() {
+                let leads = |process: &Process| process.group == process.pid.as_raw_nonzero().get();
+                return commands.into_iter().filter(leads).map(|process| process.pid).collect();
+            }
+            for process in &copies {
+                let _ = kill_process(process.pid, Signal::KILL);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = Process> {
+        let number = |pid: Option<Pid>| pid.map_or(0, |pid| pid.as_raw_nonzero().get());
+        let (parent, session) = (number(self.parent), number(self.session));
+        let me = rustix::process::getpid();
+        processes().filter(move |process| {
+            let is_ours = process.parent == parent && process.session == session && process.started >= self.since;
+            // Another one's keeper may be an orphan too, and has work to do.
+            is_ours && process.pid != me && ![NAME, UNNAMED].contains(&process.name.as_str())
+        })
+    }
+
+    fn is_copy(&self, process: &Process) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let program = fs::metadata(OsString::from(format!("/proc/{}/exe", process.pid.as_raw_nonzero())));
+        let same = |one: &fs::Metadata, other: &fs::Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
+        matches!((&self.program, program), (Some(ours), Ok(theirs)) if same(ours, &theirs))
+    }
+}

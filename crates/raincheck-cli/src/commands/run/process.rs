@@ -1,0 +1,311 @@
+//! The commands that run: each leads a process group of its own, so that all it starts can be ended with it.
+//!
+//! A worker thread starts a command and blocks until it ends; another one, that sleeps until a time limit is due, ends
+//! those that overrun. Ending is `TERM`, and `KILL` for whatever of the group is left after a while. A daemon that has
+//! left its group on purpose is left alone.
+//!
+//! Nothing here may keep `std` from starting commands by `posix_spawn`: no `pre_exec`, no user or group. A fork of this
+//! program's memory would take longer than most of the commands do.
+
+use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid};
+
+use super::keeper::{Keeper, Place};
+
+/// How often it is looked whether what is left of a group has gone.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+
+/// Everything that runs, by slot.
+pub(super) struct Table {
+    state: Mutex<State>,
+    /// Announces that there is something to end.
+    changed: Condvar,
+    keeper: Option<Keeper>,
+    limit: Option<Duration>,
+    grace: Duration,
+}
+
+struct State {
+    slots: Vec<Slot>,
+    stopped: Option<Signal>,
+    /// Nothing will run any more.
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Slot {
+    taken: bool,
+    /// What runs in it, from its start until it is about to be reaped: no longer, lest another process have its number.
+    group: Option<Pid>,
+    /// When it is to be ended, and next by force.
+    due: Option<Instant>,
+    ended: Option<Ended>,
+}
+
+/// Why a command was ended before its own end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    TimedOut,
+    Stopped,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waited {
+    pub(super) status: ExitStatus,
+    /// Whether it was ended from here: then its whole group is gone.
+    pub(super) ended: Option<Ended>,
+    /// Whether it has left something running.
+    pub(super) left: bool,
+}
+
+/// A slot that is held. It is free again when this is dropped.
+pub(super) struct Held<'t> {
+    table: &'t Table,
+    slot: usize,
+}
+
+impl Table {
+    /// An empty table. Commands are given so long, and when they are told to end, so long again.
+    pub(super) fn start(keeper: Option<Keeper>, limit: Option<Duration>, grace: Duration) -> io::Result<Arc<Self>> {
+        let state = State { slots: Vec::new(), stopped: None, closed: false };
+        let table = Arc::new(Self { state: Mutex::new(state), changed: Condvar::new(), keeper, limit, grace });
+        let watched = Arc::clone(&table);
+        thread::Builder::new().name("limits".into()).spawn(move || watched.watch())?;
+        Ok(table)
+    }
+
+    /// Takes the lowest free slot; none, if everything is to stop.
+    pub(super) fn enter(&self) -> Option<Held<'_>> {
+        let mut state = self.state();
+        if state.stopped.is_some() {
+            return None;
+        }
+        let slot = state.slots.iter().position(|slot| !slot.taken).unwrap_or(state.slots.len());
+        if slot == state.slots.len() {
+            state.slots.push(Slot::default());
+        }
+        state.slots[slot] = Slot { taken: true, ..Slot::default() };
+        Some(Held { table: self, slot })
+    }
+
+    /// Passes a signal on to everything that runs, and lets nothing new begin.
+    pub(super) fn stop(&self, signal: Signal) {
+        let mut state = self.state();
+        state.stopped = Some(signal);
+        let due = Instant::now() + self.grace;
+        for slot in &mut state.slots {
+            slot.end(Ended::Stopped, signal, due);
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.state().stopped.is_some()
+    }
+
+    /// Ends what watches over the commands: the thread that watches the time, and the keeper.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.changed.notify_all();
+        if let Some(keeper) = &self.keeper {
+            keeper.dismiss();
+        }
+    }
+
+    fn watch(&self) {
+        let mut state = self.state();
+        while !state.closed {
+            let now = Instant::now();
+            let stopped = state.stopped.is_some();
+            for slot in &mut state.slots {
+                if slot.due.is_some_and(|due| due <= now) {
+                    match slot.ended {
+                        None => slot.end(Ended::TimedOut, Signal::TERM, now + self.grace),
+                        Some(_) => slot.kill(),
+                    }
+                }
+            }
+            let next = state.slots.iter().filter_map(|slot| slot.due).min();
+            // What begins meanwhile is due no sooner than this: so nobody needs to wake this thread for it.
+            let next = next.or(self.limit.filter(|_| !stopped).map(|limit| now + limit));
+            state = match next {
+                Some(next) => {
+                    let wait = next.saturating_duration_since(Instant::now());
+                    self.changed.wait_timeout(state, wait).expect(NOT_POISONED).0
+                }
+                None => self.changed.wait(state).expect(NOT_POISONED),
+            };
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect(NOT_POISONED)
+    }
+
+    fn note(&self, slot: usize, place: Place) {
+        if let Some(keeper) = &self.keeper {
+            keeper.note(slot, place);
+        }
+    }
+}
+
+const NOT_POISONED: &str = "nothing panics while the table is locked";
+
+impl Slot {
+    fn end(&mut self, why: Ended, signal: Signal, due: Instant) {
+        let (Some(group), None) = (self.group, self.ended) else { return };
+        self.ended = Some(why);
+        self.due = Some(due);
+        tell(group, signal);
+    }
+
+    fn kill(&mut self) {
+        self.due = None;
+        if let Some(group) = self.group {
+            tell(group, Signal::KILL);
+        }
+    }
+}
+
+impl Held<'_> {
+    /// The number of the slot, from one.
+    pub(super) fn number(&self) -> usize {
+        self.slot + 1
+    }
+
+    /// Starts a command here.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub(super) fn start(&self, command: &mut Command) -> io::Result<Child> {
+        // Said beforehand, since this program may be killed in the middle of it.
+        self.table.note(self.slot, Place::Starting);
+        let child = match command.process_group(0).spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                self.table.note(self.slot, Place::Free);
+                return Err(error);
+            }
+        };
+        let group = group_of(&child);
+        self.table.note(self.slot, Place::Group(group));
+        let mut state = self.table.state();
+        let stopped = state.stopped;
+        let slot = &mut state.slots[self.slot];
+        slot.group = Some(group);
+        slot.due = self.table.limit.map(|limit| Instant::now() + limit);
+        if let Some(signal) = stopped {
+            slot.end(Ended::Stopped, signal, Instant::now() + self.table.grace);
+            self.table.changed.notify_all();
+        }
+        Ok(child)
+    }
+
+    /// Blocks until the command is over.
+    pub(super) fn wait(&self, child: &mut Child) -> io::Result<Waited> {
+        let group = group_of(child);
+        // It stays a zombie, so that nobody can have its number until the table has forgotten it.
+        while let Err(error) = waitid(WaitId::Pid(group), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
+            if error != rustix::io::Errno::INTR {
+                break;
+            }
+        }
+        let (ended, due) = {
+            let mut state = self.table.state();
+            let slot = &mut state.slots[self.slot];
+            slot.group = None;
+            (slot.ended, slot.due.take())
+        };
+        let status = child.wait()?;
+        if ended.is_some() {
+            sweep(group, due.unwrap_or_else(Instant::now));
+        }
+        self.table.note(self.slot, Place::Free);
+        Ok(Waited { status, ended, left: test_kill_process_group(group).is_ok() })
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.table.state().slots[self.slot].taken = false;
+    }
+}
+
+fn group_of(child: &Child) -> Pid {
+    Pid::from_child(child)
+}
+
+/// Signals a group. That it has gone already is as well.
+pub(super) fn tell(group: Pid, signal: Signal) {
+    let _ = kill_process_group(group, signal);
+    if signal != Signal::KILL {
+        // A command that was stopped, as one is that reads from the terminal, must run to hear of it.
+        let _ = kill_process_group(group, Signal::CONT);
+    }
+}
+
+/// Whether anything of a group still runs. A zombie does not, however long nobody reaps it.
+pub(super) fn lives(group: Pid) -> bool {
+    test_kill_process_group(group).is_ok() && processes().any(|process| process.group == group.as_raw_nonzero().get())
+}
+
+/// A process, as /proc has it.
+pub(super) struct Process {
+    pub(super) pid: Pid,
+    pub(super) name: String,
+    pub(super) parent: i32,
+    pub(super) group: i32,
+    pub(super) session: i32,
+    /// In ticks since the system started.
+    pub(super) started: u64,
+}
+
+impl Process {
+    /// The process of this number, unless it is gone or a zombie.
+    pub(super) fn read(pid: Pid) -> Option<Self> {
+        let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+        let stat = String::from_utf8_lossy(&stat);
+        // The name, in brackets, may hold anything; what follows it are numbers.
+        let (from, to) = (stat.find('(')?, stat.rfind(')')?);
+        let fields: Vec<&str> = stat.get(to + 2..)?.split(' ').collect();
+        let [state, parent, group, session, ..] = fields[..] else { return None };
+        if matches!(state, "Z" | "X") {
+            return None;
+        }
+        Some(Self {
+            pid,
+            name: stat.get(from + 1..to)?.into(),
+            parent: parent.parse().ok()?,
+            group: group.parse().ok()?,
+            session: session.parse().ok()?,
+            started: fields.get(19)?.parse().ok()?,
+        })
+    }
+}
+
+/// All processes there are.
+pub(super) fn processes() -> impl Iterator<Item = Process> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    pids.filter_map(Process::read)
+}
+
+/// Waits until nothing is left of a group whose leader has gone; ends the rest by force when it is time.
+fn sweep(group: Pid, due: Instant) {
+    while lives(group) {
+        if Instant::now() >= due {
+            return tell(group, Signal::KILL);
+        }
+        thread::sleep(BETWEEN_LOOKS);
+    }
+}
