@@ -218,6 +218,6 @@ macro_rules! __registered {
 }
 
 /// The README's Rust, as tests.
-#[cfg(all(doctest, feature = "task"))]
+#[cfg(all(doctest, feature = "process"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
