@@ -110,11 +110,11 @@ fn is_prime(number: u64) -> bool {
     if number < 4 {
         return number > 1;
     }
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         return false;
     }
     let root = number.isqrt();
-    (3..=root).step_by(2).all(|divisor| number % divisor != 0)
+    (3..=root).step_by(2).all(|divisor| !number.is_multiple_of(divisor))
 }
 
 /// Bytes without a pattern, the same each time.

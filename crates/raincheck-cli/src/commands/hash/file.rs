@@ -147,7 +147,7 @@ mod tests {
                 let file = long_file();
                 let writes = |_| change(&file.reopen().unwrap()).unwrap();
 
-                let failure = sums(&input(file.path(), algorithm), &writes).err().expect("it changed");
+                let failure = sums(&input(file.path(), algorithm), &writes).expect_err("it changed");
 
                 assert_eq!(failure.reason, "it changed while it was read", "{algorithm:?}");
             }
