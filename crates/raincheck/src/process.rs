@@ -29,6 +29,8 @@ use std::{
 };
 
 pub use self::serve::serve_if_worker;
+#[cfg(fuzzing)]
+pub use self::wire::check as check_frames;
 use self::{
     link::Link,
     page::PLACES,
@@ -434,7 +436,9 @@ impl Core {
 
     fn distribute(&self, lot: &mut Lot, acts: &mut Vec<Act>) {
         while lot.queue.len() > 0 {
-            let idle = lot.hands.values().find(|hand| hand.is_idle()).map(|hand| hand.link.id);
+            // One that has done all that it may is to be let go.
+            let takes = |hand: &&Hand| hand.is_idle() && hand.taken < self.tasks_per_worker;
+            let idle = lot.hands.values().find(takes).map(|hand| hand.link.id);
             match idle {
                 Some(id) => self.fill(lot, id, acts),
                 None => break,
