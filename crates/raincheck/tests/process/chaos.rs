@@ -71,7 +71,12 @@ struct Chaos {
 impl Chaos {
     /// Claims a task's outcome: what it should be, or that its worker is gone.
     #[track_caller]
-    fn expect<T: Send + PartialEq + std::fmt::Debug + 'static>(&self, task: TaskFuture<T>, cancel: Option<Cancel>, value: &T) {
+    fn expect<T: Send + PartialEq + std::fmt::Debug + 'static>(
+        &self,
+        task: TaskFuture<T>,
+        cancel: Option<Cancel>,
+        value: &T,
+    ) {
         let outcome = claim(task);
         match (&outcome, cancel) {
             (Err(TaskError::Cancelled), Some(Cancel::Prevented | Cancel::Stopped)) => {}

@@ -224,6 +224,21 @@ fn workers_are_replaced_after_so_many_tasks_and_none_is_lost() {
 }
 
 #[test]
+fn workers_are_replaced_while_others_submit() {
+    let pool = ProcessPool::builder().workers(2).tasks_per_worker(2).build();
+
+    let tasks: Vec<_> = thread::scope(|scope| {
+        let submit = || (0..100).map(|n| pool.submit(area::call(n, 1))).collect::<Vec<_>>();
+        let submitters = [scope.spawn(submit), scope.spawn(submit)];
+        submitters.into_iter().map(|submitter| submitter.join().unwrap()).collect()
+    });
+
+    for tasks in tasks {
+        assert!((0..).zip(tasks).all(|(n, task)| claim(task) == Ok(n)));
+    }
+}
+
+#[test]
 fn an_idle_worker_is_let_go_and_another_comes_when_it_is_needed() {
     let pool = ProcessPool::builder().workers(1).idle_timeout(Duration::from_millis(20)).build();
     let first = claim(pool.submit(pid::call())).unwrap();

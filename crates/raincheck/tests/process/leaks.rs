@@ -2,8 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
@@ -41,7 +40,9 @@ impl Holdings {
             children: children.count(),
             shared_pages: maps.lines().filter(|line| line.contains("/memfd:") || line.contains("/dev/shm")).count(),
             shared_names: fs::read_dir("/dev/shm").map_or(0, |names| {
-                names.filter(|name| name.as_ref().is_ok_and(|name| name.file_name().to_string_lossy().contains("rc-"))).count()
+                names
+                    .filter(|name| name.as_ref().is_ok_and(|name| name.file_name().to_string_lossy().contains("rc-")))
+                    .count()
             }),
         }
     }

@@ -197,7 +197,8 @@ fn d15_a_worker_is_killed_while_megabytes_are_sent_both_ways() {
         text
     }
     let pool = ProcessPool::new(2);
-    let tasks: Vec<_> = (b'a'..b'm').map(|n| pool.submit(echo::call(char::from(n).to_string().repeat(MEGABYTES)))).collect();
+    let tasks: Vec<_> =
+        (b'a'..b'm').map(|n| pool.submit(echo::call(char::from(n).to_string().repeat(MEGABYTES)))).collect();
     let mut killed = 0;
     while killed < 4 && !tasks.iter().all(raincheck::TaskFuture::is_done) {
         for pid in pool.pids() {
