@@ -239,6 +239,38 @@ fn workers_are_replaced_while_others_submit() {
 }
 
 #[test]
+fn a_pool_ends_whose_workers_have_only_cancelled_tasks_left() {
+    let (pool, begin, [first, second]) = (ProcessPool::new(2), Meeting::new(), [Meeting::new(), Meeting::new()]);
+    let beginning = [1, 2].map(|n| pool.submit(meet::call(begin.path(), n)));
+    begin.wait_for(2);
+    // What a worker does next, and what then lies in its socket.
+    let mut waiting = Vec::new();
+    let running = [&first, &second].map(|meeting| {
+        let task = pool.submit(meet::call(meeting.path(), 1));
+        waiting.push(pool.submit(area::call(1, 1)));
+        task
+    });
+    waiting.extend((0..10).map(|n| pool.submit(area::call(n, 1))));
+    begin.open();
+    first.wait_for(1);
+    second.wait_for(1);
+    assert!(waiting.iter().all(|task| task.cancel() == Cancel::Prevented));
+
+    pool.close();
+    first.open();
+    let start = Instant::now();
+    while pool.pids().len() > 1 {
+        assert!(start.elapsed() < TOO_LONG, "a worker that has nothing to do stays");
+        thread::yield_now();
+    }
+    second.open();
+
+    assert!(pool.join(Some(Instant::now() + TOO_LONG)));
+    assert_eq!(beginning.map(claim), [Ok(1), Ok(2)]);
+    assert_eq!(running.map(claim), [Ok(1), Ok(1)]);
+}
+
+#[test]
 fn an_idle_worker_is_let_go_and_another_comes_when_it_is_needed() {
     let pool = ProcessPool::builder().workers(1).idle_timeout(Duration::from_millis(20)).build();
     let first = claim(pool.submit(pid::call())).unwrap();
