@@ -130,7 +130,9 @@ fn row(key: &'static str, title: String, heads: &[&'static str], mut contestants
     if python().exists() {
         contestants.extend(pythons(work));
     }
-    let columns = (0..).zip(heads).map(|(figure, head)| Column { head, figure, rounds: Rounds::Warm }).collect();
+    // What one round has freed serves the next, which would seem to need no memory.
+    let rounds = if matches!(work, Work::Memory) { Rounds::Cold } else { Rounds::Warm };
+    let columns = (0..).zip(heads).map(|(figure, head)| Column { head, figure, rounds }).collect();
     Row { key, title, columns, ranked_by: Some(0), at_once: false, counted: false, contestants }
 }
 
