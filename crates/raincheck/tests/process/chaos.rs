@@ -55,6 +55,9 @@ fn sleep(time: Duration) {
     thread::sleep(time);
 }
 
+/// Claims a task that was submitted, and looks whether it has ended as it may.
+type Check = Box<dyn FnOnce(&Chaos)>;
+
 /// What all threads of the test share.
 struct Chaos {
     pool: ProcessPool,
@@ -110,7 +113,7 @@ impl Chaos {
         while done < tasks {
             let batch = (1 + random.below(200)).min(tasks - done);
             done += batch;
-            let mut checks: Vec<Box<dyn FnOnce(&Self)>> = Vec::new();
+            let mut checks: Vec<Check> = Vec::new();
             for n in 0..batch as u32 {
                 checks.push(match random.below(1000) {
                     0..4 => self.submit_harm(random.pick(&DEATHS)),
@@ -145,8 +148,9 @@ impl Chaos {
         }
     }
 
-    fn submit_harm(&self, harm: Harm) -> Box<dyn FnOnce(&Self)> {
-        let stage = if self.outcomes.load(Ordering::Relaxed) % 2 == 0 { Stage::Running } else { Stage::Answering };
+    fn submit_harm(&self, harm: Harm) -> Check {
+        let stage =
+            if self.outcomes.load(Ordering::Relaxed).is_multiple_of(2) { Stage::Running } else { Stage::Answering };
         let task = self.pool.submit(carry::call(Trap::new(stage, harm)));
         self.count(&task);
         Box::new(move |chaos| match claim(task) {
@@ -160,7 +164,7 @@ impl Chaos {
         })
     }
 
-    fn submit_slow(&self) -> Box<dyn FnOnce(&Self)> {
+    fn submit_slow(&self) -> Check {
         let limit = Duration::from_millis(20);
         let task = self.pool.with(Options::new().time_limit(limit)).submit(sleep::call(Duration::from_secs(1000)));
         self.count(&task);
@@ -170,7 +174,7 @@ impl Chaos {
         })
     }
 
-    fn submit_victim(&self, size: usize) -> Box<dyn FnOnce(&Self)> {
+    fn submit_victim(&self, size: usize) -> Check {
         let task = self.pool.submit(victim::call("3".repeat(size)));
         self.count(&task);
         Box::new(move |chaos| match claim(task) {

@@ -66,7 +66,6 @@ impl Trap {
 }
 
 impl Harm {
-    #[expect(clippy::exit, reason = "that is what it is for")]
     pub(crate) fn strike(self) -> Result<(), Sprung> {
         match self {
             Self::Error => Err(Sprung),
