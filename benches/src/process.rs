@@ -161,6 +161,7 @@ fn pythons(work: Work) -> Vec<Contestant> {
     python_peers!(work, Submit, Map, PingPong, Bytes, Start, Abort, Memory)
 }
 
+#[expect(clippy::zombie_processes, reason = "it ends when its input does, which is when this process ends")]
 fn of_python(setting: Setting, work: Work, pool: &str) -> Round {
     let mut script = Command::new(python())
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/process/peers.py"))
