@@ -211,6 +211,8 @@ def main():
         }[row]
     for _ in sys.stdin:
         print(*run(), flush=True)
+    if row in rows:
+        pool.close()
     # Some pools wait for ever on their way out, and after a crash leave workers behind.
     kill_children()
     os._exit(0)
