@@ -242,6 +242,11 @@ fn d16_a_worker_that_reads_nothing_holds_up_nobody_else() {
     let pool = ProcessPool::new(2);
     let stopped = claim(pool.submit(pid::call())).unwrap();
     kill(stopped, Signal::STOP);
+    // Each of its threads stops when it sees the signal.
+    let threads = || fs::read_dir(format!("/proc/{stopped}/task")).unwrap().map(|it| it.unwrap().path().join("stat"));
+    while !threads().all(|stat| fs::read_to_string(stat).unwrap().contains(") T ")) {
+        thread::yield_now();
+    }
     let quiet = || Trap::new(Stage::Claiming, Harm::Error);
 
     let tasks: Vec<_> = (0..50).map(|_| pool.submit(length::call(quiet(), "1".repeat(300_000)))).collect();
