@@ -22,7 +22,7 @@ use crate::{
     cell::{Cancel, OnCancel},
     context::{self, State},
     ear::Ear,
-    error::{Outcome, TaskError},
+    error::{Death, Outcome, TaskError, signal_name},
     map::Applied,
     panics,
     task::Body,
@@ -42,9 +42,17 @@ pub struct Entry {
 #[doc(hidden)]
 pub(crate) struct Order<'a> {
     pub(crate) bytes: &'a [u8],
-    pub(crate) is_group: bool,
-    /// Says which of the inputs of a group comes next.
-    pub(crate) next_input: &'a dyn Fn(usize),
+    /// Who is told of each input, if it is a group of them.
+    pub(crate) group: Option<&'a dyn Steps>,
+}
+
+/// Takes note of how far a group of inputs is, so that who dies in one of them does not take the others along.
+pub(crate) trait Steps {
+    /// This input comes next.
+    fn begin(&self, place: usize);
+    /// It is done, and its answer the last thing in `out`. Those answers may be sent, and taken out of there: they
+    /// begin at `first`, and the new one at `last`.
+    fn end(&self, place: usize, out: &mut Vec<u8>, first: usize, last: usize);
 }
 
 impl Entry {
@@ -143,6 +151,8 @@ pub struct Written {
     pub(crate) bytes: Vec<u8>,
     /// Where it waits to be started, once it is on its way.
     berth: Mutex<Option<Berth>>,
+    /// The group that this is what is left of. They are in one place, which is the group's.
+    whole: Option<Arc<Written>>,
 }
 
 /// A place with a worker: which worker, and which of its tasks.
@@ -165,11 +175,29 @@ pub(crate) trait Away: Send + Sync {
 
 impl Written {
     fn new(entry: &'static Entry, is_group: bool, bytes: Vec<u8>) -> Self {
-        Self { entry, is_group, bytes, berth: Mutex::new(None) }
+        Self { entry, is_group, bytes, berth: Mutex::new(None), whole: None }
+    }
+
+    /// What is left of a group without its first inputs; `None` if nothing is.
+    pub(crate) fn without_first(self: &Arc<Self>, inputs: usize) -> Option<Arc<Self>> {
+        let mut rest = &self.bytes[..];
+        for _ in 0..inputs {
+            unframed(&mut rest)?;
+        }
+        let whole = self.whole.as_ref().unwrap_or(self);
+        let rest = Self { whole: Some(Arc::clone(whole)), ..Self::new(self.entry, true, rest.to_vec()) };
+        (!rest.bytes.is_empty()).then(|| Arc::new(rest))
+    }
+
+    /// How many inputs a group has.
+    pub(crate) fn inputs(&self) -> usize {
+        let mut rest = &self.bytes[..];
+        std::iter::from_fn(|| unframed(&mut rest)).count()
     }
 
     fn berth(&self) -> std::sync::MutexGuard<'_, Option<Berth>> {
-        self.berth.lock().unwrap_or_else(PoisonError::into_inner)
+        let whole = self.whole.as_deref().unwrap_or(self);
+        whole.berth.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts it on its way.
@@ -246,12 +274,13 @@ pub(crate) fn read_values<F: TaskFunction>(bytes: &[u8]) -> Outcome<Applied<F::O
     let mut rest = bytes;
     let torn = || TaskError::not_carried(format!("the values of `{}` are torn", F::NAME));
     let took = Duration::from_nanos(u64::from_le_bytes(
-        *rest.split_off(..8).and_then(|it| it.first_chunk()).ok_or_else(torn)?,
+        *rest.split_off(..TOOK).and_then(|it| it.first_chunk()).ok_or_else(torn)?,
     ));
     let (mut values, mut errors) = (Vec::new(), VecDeque::new());
-    while let Some(kind) = rest.split_off_first() {
-        let bytes = unframed(&mut rest).ok_or_else(torn)?;
-        let value = if *kind == 0 { read_value::<F>(bytes) } else { Err(read_error(bytes)) };
+    while !rest.is_empty() {
+        let answer = split_answer(&mut rest).ok_or_else(torn)?;
+        let (kind, bytes) = (answer[0], &answer[ANSWER_HEAD..]);
+        let value = if kind == 0 { read_value::<F>(bytes) } else { Err(read_error(bytes)) };
         match value {
             Ok(value) => values.push(value),
             Err(error) => errors.push_back((values.len() + errors.len(), error)),
@@ -270,10 +299,10 @@ pub(crate) fn read_values<F: TaskFunction>(bytes: &[u8]) -> Outcome<Applied<F::O
 
 /// Does an order, as the worker that was given it, and writes the value down.
 fn answer<F: TaskFunction>(order: Order<'_>, out: &mut Vec<u8>) -> Outcome<()> {
-    if order.is_group {
-        return answer_group::<F>(&order, out);
+    match order.group {
+        Some(steps) => answer_group::<F>(order.bytes, steps, out),
+        None => answer_one::<F>(order.bytes, out),
     }
-    answer_one::<F>(order.bytes, out)
 }
 
 fn answer_one<F: TaskFunction>(bytes: &[u8], out: &mut Vec<u8>) -> Outcome<()> {
@@ -282,28 +311,61 @@ fn answer_one<F: TaskFunction>(bytes: &[u8], out: &mut Vec<u8>) -> Outcome<()> {
     write_value::<F>(value, out)
 }
 
-fn answer_group<F: TaskFunction>(order: &Order<'_>, out: &mut Vec<u8>) -> Outcome<()> {
+fn answer_group<F: TaskFunction>(inputs: &[u8], steps: &dyn Steps, out: &mut Vec<u8>) -> Outcome<()> {
     let start = Instant::now();
-    out.extend_from_slice(&[0; 8]);
-    let mut rest = order.bytes;
+    let before = out.len();
+    out.extend_from_slice(&[0; TOOK]);
+    let first = out.len();
+    let mut rest = inputs;
     let mut place = 0;
     while let Some(bytes) = unframed(&mut rest) {
-        (order.next_input)(place);
-        place += 1;
-        let head = out.len();
-        out.extend_from_slice(&[0; 5]);
-        let done = if context::cancelled() { Err(TaskError::Cancelled) } else { answer_one::<F>(bytes, out) };
+        steps.begin(place);
+        let last = out.len();
+        let done = if context::cancelled() { Err(TaskError::Cancelled) } else { frame_answer::<F>(bytes, out) };
         if let Err(error) = &done {
-            out.truncate(head + 5);
-            write_error(error, out);
+            out.truncate(last);
+            write_failure(error, out);
         }
-        out[head] = u8::from(done.is_err());
-        let length = u32::try_from(out.len() - head - 5).map_err(|_| TaskError::not_carried(TOO_LARGE))?;
-        out[head + 1..head + 5].copy_from_slice(&length.to_le_bytes());
+        steps.end(place, out, first, last);
+        place += 1;
     }
-    let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    out[..8].copy_from_slice(&took.to_le_bytes());
+    out[before..first].copy_from_slice(&nanoseconds(start.elapsed()));
     Ok(())
+}
+
+/// How long a group took stands before its answers.
+pub(crate) const TOOK: usize = 8;
+
+/// Before each answer stands whether it is an error, and how long it is.
+const ANSWER_HEAD: usize = 5;
+
+pub(crate) fn nanoseconds(time: Duration) -> [u8; TOOK] {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).to_le_bytes()
+}
+
+fn frame_answer<F: TaskFunction>(bytes: &[u8], out: &mut Vec<u8>) -> Outcome<()> {
+    let head = out.len();
+    out.extend_from_slice(&[0; ANSWER_HEAD]);
+    answer_one::<F>(bytes, out)?;
+    let length = u32::try_from(out.len() - head - ANSWER_HEAD).map_err(|_| TaskError::not_carried(TOO_LARGE))?;
+    out[head + 1..head + ANSWER_HEAD].copy_from_slice(&length.to_le_bytes());
+    Ok(())
+}
+
+/// Writes down that an input of a group has no value, among those that have.
+pub(crate) fn write_failure(error: &TaskError, out: &mut Vec<u8>) {
+    out.push(1);
+    framed(out, |out| {
+        write_error(error, out);
+        Ok(())
+    })
+    .expect("an error's text is not that long");
+}
+
+/// Takes the first answer of those of a group, with its head; `None` if none is there whole.
+pub(crate) fn split_answer<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = u32::from_le_bytes(*rest.get(1..)?.first_chunk()?);
+    rest.split_off(..usize::try_from(length).ok()?.checked_add(ANSWER_HEAD)?)
 }
 
 fn read_args<F: TaskFunction>(bytes: &[u8]) -> Outcome<F::Args> {
@@ -388,6 +450,10 @@ fn unframed<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     rest.split_off(..usize::try_from(length).ok()?)
 }
 
+/// An error as it is written down: which it is, and what it says.
+type ErrorParts = (u8, String, Option<String>, Option<DeathParts>);
+type DeathParts = (u32, Option<String>, Option<Duration>, Option<i32>, Option<i32>, String);
+
 /// Writes down why a task has no value.
 pub(crate) fn write_error(error: &TaskError, to: &mut Vec<u8>) {
     let (kind, text, place) = match error {
@@ -395,19 +461,32 @@ pub(crate) fn write_error(error: &TaskError, to: &mut Vec<u8>) {
         TaskError::Cancelled => (1, String::new(), None),
         TaskError::NotCarried(why) => (2, why.to_string(), None),
         TaskError::WorkerLost(lost) => (3, lost.reason().to_owned(), None),
-        TaskError::TimedOut { .. } | TaskError::Refused | TaskError::ShutDown | TaskError::AllFailed(_) => {
-            (3, error.to_string(), None)
-        }
+        TaskError::Refused => (4, String::new(), None),
+        TaskError::ShutDown => (5, String::new(), None),
+        TaskError::TimedOut { .. } | TaskError::AllFailed(_) => (3, error.to_string(), None),
     };
-    write::<(u8, String, Option<String>)>(&(kind, text, place), to).expect("a vector takes what is written to it");
+    let death = match error {
+        TaskError::WorkerLost(lost) => lost.death().map(|death| {
+            let Death { pid, task, ran, exit_code, signal, stderr, .. } = death.clone();
+            (pid, task, ran, exit_code, signal, stderr)
+        }),
+        _ => None,
+    };
+    write::<ErrorParts>(&(kind, text, place, death), to).expect("a vector takes what is written to it");
 }
 
 pub(crate) fn read_error(bytes: &[u8]) -> TaskError {
-    match read::<(u8, String, Option<String>)>(bytes) {
-        Ok((0, message, place)) => TaskError::panicked(message, place),
+    match read::<ErrorParts>(bytes) {
+        Ok((0, message, place, _)) => TaskError::panicked(message, place),
         Ok((1, ..)) => TaskError::Cancelled,
-        Ok((2, why, _)) => TaskError::not_carried(why),
-        Ok((_, why, _)) => TaskError::worker_lost(why),
+        Ok((2, why, ..)) => TaskError::not_carried(why),
+        Ok((4, ..)) => TaskError::Refused,
+        Ok((5, ..)) => TaskError::ShutDown,
+        Ok((.., Some((pid, task, ran, exit_code, signal, stderr)))) => {
+            let signal_name = signal.and_then(signal_name);
+            TaskError::worker_died(Death { pid, task, ran, exit_code, signal, signal_name, stderr })
+        }
+        Ok((_, why, ..)) => TaskError::worker_lost(why),
         Err(why) => TaskError::not_carried(format!("the worker's error cannot be read: {why}")),
     }
 }

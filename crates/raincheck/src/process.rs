@@ -13,6 +13,7 @@ mod boot;
 mod link;
 mod page;
 mod poller;
+mod rest;
 mod serve;
 mod wire;
 
@@ -33,6 +34,7 @@ use self::{
     link::Link,
     page::PLACES,
     poller::Poller,
+    rest::{Part, Rest},
     serve::{Hello, Prepared},
     wire::{FAILED, Frame, GROUP, Kind, OBSERVED},
 };
@@ -41,7 +43,7 @@ use crate::{
     carry::{self, Berth, Written},
     cell::{Cancel, Remote},
     context,
-    error::{Death, TaskError},
+    error::{Death, TaskError, signal_name},
     event::Lane,
     executor::Executor,
     options::Options,
@@ -305,6 +307,8 @@ struct Flight {
     number: u64,
     /// `None` once it was taken back.
     task: Option<Sent>,
+    /// What has come of a group that is not done.
+    part: Part,
 }
 
 /// What is known of a task that was sent.
@@ -330,6 +334,8 @@ enum Act {
     Progress(Sent, u64, u64, Lane, u64),
     /// The value is in this range of what was received.
     Answer(Sent, Lane, bool, Range<usize>),
+    /// The same for the rest of a group.
+    Complete(Sent, Lane, Part, Range<usize>),
     End(Sent, Lane, TaskError),
     /// It never started.
     Refuse(Arc<dyn Remote>, TaskError),
@@ -510,7 +516,8 @@ impl Core {
             return acts.push(Act::Refuse(task, error));
         }
         let moments = task.is_observed().then(Arc::default);
-        hand.flights.push_back(Flight { number, task: Some(Sent { task, written, moments }) });
+        let task = Some(Sent { task, written, moments });
+        hand.flights.push_back(Flight { number, task, part: Part::default() });
         hand.next_task += 1;
         hand.taken += 1;
     }
@@ -536,14 +543,23 @@ impl Core {
                     if frame.kind == Kind::Done {
                         let end = received.len() - rest.len();
                         let payload = end - frame.payload.len()..end;
-                        acts.push(Act::Answer(sent, link.lane, frame.flags & FAILED != 0, payload));
+                        let is_failed = frame.flags & FAILED != 0;
+                        acts.push(if flight.part.is_empty() || is_failed {
+                            Act::Answer(sent, link.lane, is_failed, payload)
+                        } else {
+                            Act::Complete(sent, link.lane, flight.part, payload)
+                        });
                     } else {
                         acts.push(Act::Forget(sent.task));
                     }
                 }
+                Kind::Part => match hand.flights.front_mut() {
+                    Some(flight) if flight.number == frame.task => flight.part.add(frame.entry, frame.payload)?,
+                    _ => return torn(format!("task {} is answered out of turn", frame.task)),
+                },
                 Kind::Started | Kind::Progress => {
                     // It runs, and so is the first.
-                    let Some(Flight { number, task: Some(sent) }) = hand.flights.front() else { continue };
+                    let Some(Flight { number, task: Some(sent), .. }) = hand.flights.front() else { continue };
                     let (sent, number) = (sent.clone(), *number);
                     acts.push(match frame.payload.first_chunk() {
                         Some(done) if frame.kind == Kind::Progress => {
@@ -685,6 +701,7 @@ impl Core {
                     let answer = if is_failed { Err(carry::read_error(payload)) } else { Ok(payload) };
                     end(&sent, lane, answer);
                 }
+                Act::Complete(sent, lane, part, range) => end(&sent, lane, Ok(&part.with(&received[range]))),
                 Act::End(sent, lane, error) => end(&sent, lane, Err(error)),
                 Act::Refuse(task, error) => Task::of(task).refuse(error),
                 Act::Forget(task) => panics::discard(task),
@@ -940,12 +957,17 @@ impl Core {
                 continue;
             }
             sent.written.strand();
-            if link.page.has_started(flight.number) {
-                has_cost = true;
-                let death = death_of(link, &status, Some((sent.written.entry.name(), link.page.ran())));
-                acts.push(Act::End(sent, link.lane, TaskError::worker_died(death)));
-            } else {
+            if !link.page.has_started(flight.number) || sent.task.is_over() {
                 acts.push(Act::Forget(sent.task));
+                continue;
+            }
+            has_cost = true;
+            let death = death_of(link, &status, Some((sent.written.entry.name(), link.page.ran())));
+            let error = TaskError::worker_died(death);
+            if sent.written.is_group {
+                stranded.extend(self.go_on(link, sent, flight.part, &error));
+            } else {
+                acts.push(Act::End(sent, link.lane, error));
             }
         }
         // First, so that nobody sees the next task on this lane before the end of this one.
@@ -969,6 +991,22 @@ impl Core {
         }
         self.room.notify_all();
         self.tell_the_end();
+    }
+
+    /// Ends the input of a group in which its worker died. What goes on with those behind it comes back.
+    fn go_on(&self, link: &Link, sent: Sent, mut part: Part, error: &TaskError) -> Option<Task> {
+        part.read_on(&link.page);
+        // Between two inputs nobody is to blame.
+        if part.count() == link.page.input() {
+            part.fail(error);
+        }
+        match sent.written.without_first(part.count()) {
+            Some(written) => Some(Task::of(Arc::new(Rest::new(sent.task, written, part)))),
+            None => {
+                end(&sent, link.lane, Ok(&part.with(&carry::nanoseconds(link.page.ran()))));
+                None
+            }
+        }
     }
 
     /// Tells everyone who waits for it that the last worker has gone, if so.
@@ -1049,31 +1087,6 @@ fn death_of(link: &Link, status: &io::Result<ExitStatus>, running: Option<(&str,
         signal_name: signal.and_then(signal_name),
         stderr: link.last_words(),
     }
-}
-
-fn signal_name(number: i32) -> Option<&'static str> {
-    use rustix::process::Signal;
-    let names = [
-        (Signal::HUP, "SIGHUP"),
-        (Signal::INT, "SIGINT"),
-        (Signal::QUIT, "SIGQUIT"),
-        (Signal::ILL, "SIGILL"),
-        (Signal::TRAP, "SIGTRAP"),
-        (Signal::ABORT, "SIGABRT"),
-        (Signal::BUS, "SIGBUS"),
-        (Signal::FPE, "SIGFPE"),
-        (Signal::KILL, "SIGKILL"),
-        (Signal::USR1, "SIGUSR1"),
-        (Signal::SEGV, "SIGSEGV"),
-        (Signal::USR2, "SIGUSR2"),
-        (Signal::PIPE, "SIGPIPE"),
-        (Signal::ALARM, "SIGALRM"),
-        (Signal::TERM, "SIGTERM"),
-        (Signal::XCPU, "SIGXCPU"),
-        (Signal::XFSZ, "SIGXFSZ"),
-        (Signal::SYS, "SIGSYS"),
-    ];
-    names.into_iter().find(|(signal, _)| signal.as_raw() == number).map(|(_, name)| name)
 }
 
 /// Starts a thread, and gives the work back if there can be none.

@@ -5,6 +5,7 @@
 //! however it went, and then this process ends with all that its tasks have started.
 
 use std::{
+    cell::Cell,
     env,
     io::{self, Write},
     os::fd::{AsFd, OwnedFd},
@@ -26,7 +27,7 @@ use super::{
     wire::{FAILED, Frame, GROUP, HEAD, Inbox, Kind, OBSERVED},
 };
 use crate::{
-    carry::{self, Entry, Order},
+    carry::{self, Entry, Order, Steps},
     cell::{Flags, Inside, OnCancel},
     context::{self, Home, Host, State},
     error::Outcome,
@@ -407,14 +408,44 @@ impl Worker {
         }
         let outcome = {
             let _inside = context::enter(Arc::clone(&desk) as Arc<dyn Inside>);
-            let page = &self.line.page;
-            let next_input = |place| page.set_input(place);
-            let order = Order { bytes: frame.payload, is_group: frame.flags & GROUP != 0, next_input: &next_input };
-            (entry.answer)(order, out)
+            let group = Group { line: &self.line, task: frame.task, sent: Cell::new(0), noted: Cell::new(0) };
+            let is_group = frame.flags & GROUP != 0;
+            (entry.answer)(Order { bytes: frame.payload, group: is_group.then_some(&group) }, out)
         };
         *self.line.desk() = None;
         desk.finish();
         outcome
+    }
+}
+
+/// A group of inputs on its way through this worker, which may die in any of them.
+struct Group<'a> {
+    line: &'a Line,
+    task: u64,
+    /// How many answers are sent.
+    sent: Cell<usize>,
+    /// How much of the journal is filled with others.
+    noted: Cell<usize>,
+}
+
+impl Steps for Group<'_> {
+    fn begin(&self, place: usize) {
+        self.line.page.set_input(place);
+    }
+
+    fn end(&self, place: usize, out: &mut Vec<u8>, first: usize, last: usize) {
+        let mut noted = self.noted.get();
+        if self.line.page.note(&out[last..], &mut noted) {
+            return self.noted.set(noted);
+        }
+        let before = u32::try_from(self.sent.get()).unwrap_or(u32::MAX);
+        let part = Frame { task: self.task, entry: before, payload: &out[first..], ..Frame::new(Kind::Part) };
+        // If the parent is gone, the other thread sees it too.
+        let _ = self.line.send(part);
+        out.truncate(first);
+        self.sent.set(place + 1);
+        self.noted.set(0);
+        self.line.page.turn_over(place + 1);
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) enum Kind {
     Done = 9,
     /// From a worker: a task had been taken back.
     Skipped = 10,
+    /// From a worker: answers to a group that is not done; the entry says how many came before.
+    Part = 11,
 }
 
 /// One frame.
@@ -90,7 +92,7 @@ impl<'a> Frame<'a> {
 impl Kind {
     fn of(byte: u8) -> io::Result<Self> {
         use Kind::*;
-        [Hello, Define, Task, Bye, Ready, Broken, Started, Progress, Done, Skipped]
+        [Hello, Define, Task, Bye, Ready, Broken, Started, Progress, Done, Skipped, Part]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("no frame is of kind {byte}")))
