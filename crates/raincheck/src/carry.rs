@@ -5,11 +5,12 @@
 //! field names.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, VecDeque},
     fmt, io,
     marker::PhantomData,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -25,6 +26,7 @@ use crate::{
     error::{Death, Outcome, TaskError, signal_name},
     map::Applied,
     panics,
+    segment::{self, Attached, Peer},
     task::Body,
 };
 
@@ -33,7 +35,7 @@ pub struct Entry {
     name: &'static str,
     signature: &'static str,
     pub(crate) answer: fn(Order<'_>, &mut Vec<u8>) -> Outcome<()>,
-    pub(crate) keep: fn(&[u8]) -> Outcome<State>,
+    pub(crate) keep: fn(&[u8], &Attached) -> Outcome<State>,
     /// A small number by which this process calls it towards its workers; 0 until it has one.
     number: AtomicU32,
 }
@@ -44,6 +46,12 @@ pub(crate) struct Order<'a> {
     pub(crate) bytes: &'a [u8],
     /// Who is told of each input, if it is a group of them.
     pub(crate) group: Option<&'a dyn Steps>,
+    /// What has come with it.
+    pub(crate) came_with: &'a Attached,
+    /// To whom the answer goes, if to another process.
+    pub(crate) to: Option<&'a Weak<dyn Peer>>,
+    /// Takes what goes with the answer.
+    pub(crate) attach: &'a dyn Fn(Attached),
 }
 
 /// Takes note of how far a group of inputs is, so that who dies in one of them does not take the others along.
@@ -149,6 +157,8 @@ pub struct Written {
     pub(crate) entry: &'static Entry,
     pub(crate) is_group: bool,
     pub(crate) bytes: Vec<u8>,
+    /// What goes with the bytes.
+    pub(crate) attached: Attached,
     /// Where it waits to be started, once it is on its way.
     berth: Mutex<Option<Berth>>,
     /// The group that this is what is left of. They are in one place, which is the group's.
@@ -174,8 +184,8 @@ pub(crate) trait Away: Send + Sync {
 }
 
 impl Written {
-    fn new(entry: &'static Entry, is_group: bool, bytes: Vec<u8>) -> Self {
-        Self { entry, is_group, bytes, berth: Mutex::new(None), whole: None }
+    fn new(entry: &'static Entry, is_group: bool, bytes: Vec<u8>, attached: Attached) -> Self {
+        Self { entry, is_group, bytes, attached, berth: Mutex::new(None), whole: None }
     }
 
     /// What is left of a group without its first inputs; `None` if nothing is.
@@ -185,7 +195,10 @@ impl Written {
             unframed(&mut rest)?;
         }
         let whole = self.whole.as_ref().unwrap_or(self);
-        let rest = Self { whole: Some(Arc::clone(whole)), ..Self::new(self.entry, true, rest.to_vec()) };
+        let rest = Self {
+            whole: Some(Arc::clone(whole)),
+            ..Self::new(self.entry, true, rest.to_vec(), self.attached.clone())
+        };
         (!rest.bytes.is_empty()).then(|| Arc::new(rest))
     }
 
@@ -242,21 +255,24 @@ impl Written {
 /// Writes a call down.
 pub(crate) fn write_call<F: TaskFunction>(args: F::Args) -> Result<Arc<Written>, TaskError> {
     let mut bytes = Vec::new();
-    user(|| write(&args, &mut bytes)).map_err(|why| unwritable::<F>(&why))?;
-    Ok(Arc::new(Written::new(F::entry(), false, bytes)))
+    let (written, attached) = segment::attaching(None, || user(|| write(&args, &mut bytes)));
+    written.map_err(|why| unwritable::<F>(&why))?;
+    Ok(Arc::new(Written::new(F::entry(), false, bytes, attached)))
 }
 
 /// Writes the calls of one function down, which go together.
 pub(crate) fn write_calls<F: TaskFunction>(calls: impl Iterator<Item = F::Args>) -> Result<Arc<Written>, TaskError> {
     let mut bytes = Vec::new();
-    user(|| {
-        for args in calls {
-            framed(&mut bytes, |bytes| write(&args, bytes))?;
-        }
-        Ok(())
-    })
-    .map_err(|why| unwritable::<F>(&why))?;
-    Ok(Arc::new(Written::new(F::entry(), true, bytes)))
+    let (written, attached) = segment::attaching(None, || {
+        user(|| {
+            for args in calls {
+                framed(&mut bytes, |bytes| write(&args, bytes))?;
+            }
+            Ok(())
+        })
+    });
+    written.map_err(|why| unwritable::<F>(&why))?;
+    Ok(Arc::new(Written::new(F::entry(), true, bytes, attached)))
 }
 
 fn unwritable<F: TaskFunction>(why: &str) -> TaskError {
@@ -300,28 +316,33 @@ pub(crate) fn read_values<F: TaskFunction>(bytes: &[u8]) -> Outcome<Applied<F::O
 /// Does an order, as the worker that was given it, and writes the value down.
 fn answer<F: TaskFunction>(order: Order<'_>, out: &mut Vec<u8>) -> Outcome<()> {
     match order.group {
-        Some(steps) => answer_group::<F>(order.bytes, steps, out),
-        None => answer_one::<F>(order.bytes, out),
+        Some(steps) => answer_group::<F>(&order, steps, out),
+        None => answer_one::<F>(&order, order.bytes, out),
     }
 }
 
-fn answer_one<F: TaskFunction>(bytes: &[u8], out: &mut Vec<u8>) -> Outcome<()> {
-    let args = read_args::<F>(bytes)?;
+fn answer_one<F: TaskFunction>(order: &Order<'_>, bytes: &[u8], out: &mut Vec<u8>) -> Outcome<()> {
+    let args = read_args::<F>(bytes, order.came_with)?;
     let value = CallBody::<F>::of(args).perform()?;
-    write_value::<F>(value, out)
+    let (written, attached) = segment::attaching(order.to, || write_value::<F>(value, out));
+    written?;
+    if !attached.is_empty() {
+        (order.attach)(attached);
+    }
+    Ok(())
 }
 
-fn answer_group<F: TaskFunction>(inputs: &[u8], steps: &dyn Steps, out: &mut Vec<u8>) -> Outcome<()> {
+fn answer_group<F: TaskFunction>(order: &Order<'_>, steps: &dyn Steps, out: &mut Vec<u8>) -> Outcome<()> {
     let start = Instant::now();
     let before = out.len();
     out.extend_from_slice(&[0; TOOK]);
     let first = out.len();
-    let mut rest = inputs;
+    let mut rest = order.bytes;
     let mut place = 0;
     while let Some(bytes) = unframed(&mut rest) {
         steps.begin(place);
         let last = out.len();
-        let done = if context::cancelled() { Err(TaskError::Cancelled) } else { frame_answer::<F>(bytes, out) };
+        let done = if context::cancelled() { Err(TaskError::Cancelled) } else { frame_answer::<F>(order, bytes, out) };
         if let Err(error) = &done {
             out.truncate(last);
             write_failure(error, out);
@@ -343,10 +364,10 @@ pub(crate) fn nanoseconds(time: Duration) -> [u8; TOOK] {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).to_le_bytes()
 }
 
-fn frame_answer<F: TaskFunction>(bytes: &[u8], out: &mut Vec<u8>) -> Outcome<()> {
+fn frame_answer<F: TaskFunction>(order: &Order<'_>, bytes: &[u8], out: &mut Vec<u8>) -> Outcome<()> {
     let head = out.len();
     out.extend_from_slice(&[0; ANSWER_HEAD]);
-    answer_one::<F>(bytes, out)?;
+    answer_one::<F>(order, bytes, out)?;
     let length = u32::try_from(out.len() - head - ANSWER_HEAD).map_err(|_| TaskError::not_carried(TOO_LARGE))?;
     out[head + 1..head + ANSWER_HEAD].copy_from_slice(&length.to_le_bytes());
     Ok(())
@@ -368,8 +389,8 @@ pub(crate) fn split_answer<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     rest.split_off(..usize::try_from(length).ok()?.checked_add(ANSWER_HEAD)?)
 }
 
-fn read_args<F: TaskFunction>(bytes: &[u8]) -> Outcome<F::Args> {
-    user(|| read(bytes))
+fn read_args<F: TaskFunction>(bytes: &[u8], came_with: &Attached) -> Outcome<F::Args> {
+    segment::detaching(came_with, || user(|| read(bytes)))
         .map_err(|why| TaskError::not_carried(format!("the arguments of `{}` cannot be read back: {why}", F::NAME)))
 }
 
@@ -379,8 +400,8 @@ fn write_value<F: TaskFunction>(value: F::Output, out: &mut Vec<u8>) -> Outcome<
 }
 
 /// Makes a call whose value stays with the worker.
-fn keep<F: TaskFunction>(bytes: &[u8]) -> Outcome<State> {
-    let args = read_args::<F>(bytes)?;
+fn keep<F: TaskFunction>(bytes: &[u8], came_with: &Attached) -> Outcome<State> {
+    let args = read_args::<F>(bytes, came_with)?;
     let value = match panics::catch(|| F::start(args))? {
         Begun::Value(value) => value,
         Begun::Future(future) => panics::catch(|| crate::drive::block_on(future))?,
@@ -402,7 +423,7 @@ pub(crate) fn apply_here<F: TaskFunction>(written: &Written) -> Outcome<Applied<
         let value = if context::cancelled() {
             Err(TaskError::Cancelled)
         } else {
-            read_args::<F>(bytes).and_then(|args| CallBody::<F>::of(args).perform())
+            read_args::<F>(bytes, &written.attached).and_then(|args| CallBody::<F>::of(args).perform())
         };
         match value {
             Ok(value) => values.push(value),
@@ -414,7 +435,7 @@ pub(crate) fn apply_here<F: TaskFunction>(written: &Written) -> Outcome<Applied<
 
 /// Calls a function whose arguments are written down, in this process.
 pub(crate) fn args_of<F: TaskFunction>(written: &Written) -> Outcome<F::Args> {
-    read_args::<F>(&written.bytes)
+    read_args::<F>(&written.bytes, &written.attached)
 }
 
 /// Writes a value in MessagePack.
@@ -425,11 +446,36 @@ pub(crate) fn write<T: Serialize + ?Sized>(value: &T, to: &mut Vec<u8>) -> Resul
 
 /// Reads a value in MessagePack, which must be all there is.
 pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let _reading = Reading::begin();
     let mut rest = bytes;
     let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
     let value = T::deserialize(&mut deserializer).map_err(|error| error.to_string())?;
     drop(deserializer);
     if rest.is_empty() { Ok(value) } else { Err(format!("{} bytes are left over", rest.len())) }
+}
+
+thread_local! {
+    static READERS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether this thread reads what [`write`] has written.
+pub(crate) fn is_reading() -> bool {
+    READERS.get() > 0
+}
+
+struct Reading;
+
+impl Reading {
+    fn begin() -> Self {
+        READERS.set(READERS.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        READERS.set(READERS.get() - 1);
+    }
 }
 
 /// Appends what `write` writes, with its length before it.

@@ -49,6 +49,7 @@ use crate::{
     options::Options,
     panics,
     queue::{Lanes, Queue},
+    segment::{self, Attached},
     setup::{Full, Setup, setup_methods},
     task::Task,
     timer::{self, Alarm},
@@ -91,8 +92,8 @@ pub struct ProcessPool {
 pub struct ProcessPoolBuilder {
     setup: Setup,
     program: Option<OsString>,
-    initializer: Option<Result<Prepared, TaskError>>,
-    worker_state: Option<Result<Prepared, TaskError>>,
+    initializer: Option<Result<Preparation, TaskError>>,
+    worker_state: Option<Result<Preparation, TaskError>>,
     tasks_per_worker: usize,
     idle: Option<Duration>,
     grace: Option<Duration>,
@@ -190,8 +191,12 @@ impl ProcessPoolBuilder {
                  first in `main`",
             ));
         }
-        let mut prepare = |call: Option<Result<Prepared, TaskError>>| match call.transpose() {
-            Ok(call) => call,
+        let mut attached = Vec::new();
+        let mut prepare = |call: Option<Result<Preparation, TaskError>>| match call.transpose() {
+            Ok(call) => call.map(|(call, segments)| {
+                attached.extend(segments);
+                call
+            }),
             Err(error) => {
                 broken = Some(error);
                 None
@@ -205,6 +210,7 @@ impl ProcessPoolBuilder {
             program: self.program.unwrap_or_else(own_program),
             initializer,
             worker_state,
+            attached,
             tasks_per_worker: self.tasks_per_worker,
             idle: self.idle,
             grace: self.grace,
@@ -219,11 +225,15 @@ impl ProcessPoolBuilder {
 }
 
 /// Writes down a call that every worker makes.
-fn prepared<F: TaskFunction>(call: Call<F>) -> Result<Prepared, TaskError> {
+fn prepared<F: TaskFunction>(call: Call<F>) -> Result<Preparation, TaskError> {
     let written = carry::write_call::<F>(call.into_args())?;
     let entry = written.entry;
-    Ok((entry.name().to_owned(), entry.signature().to_owned(), written.bytes.clone()))
+    let call = (entry.name().to_owned(), entry.signature().to_owned(), written.bytes.clone());
+    Ok((call, written.attached.clone()))
 }
+
+/// Such a call, and what goes with it.
+type Preparation = (Prepared, Attached);
 
 /// This program, also if its file has been replaced.
 fn own_program() -> OsString {
@@ -240,6 +250,8 @@ pub(crate) struct Core {
     program: OsString,
     initializer: Option<Prepared>,
     worker_state: Option<Prepared>,
+    /// What goes with these calls.
+    attached: Attached,
     tasks_per_worker: usize,
     idle: Option<Duration>,
     grace: Option<Duration>,
@@ -333,9 +345,9 @@ enum Act {
     Begin(Sent, u64, u64, Lane),
     Progress(Sent, u64, u64, Lane, u64),
     /// The value is in this range of what was received.
-    Answer(Sent, Lane, bool, Range<usize>),
+    Answer(Sent, Lane, bool, Range<usize>, Attached),
     /// The same for the rest of a group.
-    Complete(Sent, Lane, Part, Range<usize>),
+    Complete(Sent, Lane, Part, Range<usize>, Attached),
     End(Sent, Lane, TaskError),
     /// It never started.
     Refuse(Arc<dyn Remote>, TaskError),
@@ -538,6 +550,7 @@ impl Core {
                         return torn(format!("task {} is answered out of turn", frame.task));
                     }
                     let Some(flight) = hand.flights.pop_front() else { continue };
+                    let attached = link.ledger.take_next();
                     hand.answered += 1;
                     let Some(sent) = flight.task else { continue };
                     if frame.kind == Kind::Done {
@@ -545,16 +558,18 @@ impl Core {
                         let payload = end - frame.payload.len()..end;
                         let is_failed = frame.flags & FAILED != 0;
                         acts.push(if flight.part.is_empty() || is_failed {
-                            Act::Answer(sent, link.lane, is_failed, payload)
+                            Act::Answer(sent, link.lane, is_failed, payload, attached)
                         } else {
-                            Act::Complete(sent, link.lane, flight.part, payload)
+                            Act::Complete(sent, link.lane, flight.part, payload, attached)
                         });
                     } else {
                         acts.push(Act::Forget(sent.task));
                     }
                 }
                 Kind::Part => match hand.flights.front_mut() {
-                    Some(flight) if flight.number == frame.task => flight.part.add(frame.entry, frame.payload)?,
+                    Some(flight) if flight.number == frame.task => {
+                        flight.part.add(frame.entry, frame.payload, link.ledger.take_next())?;
+                    }
                     _ => return torn(format!("task {} is answered out of turn", frame.task)),
                 },
                 Kind::Started | Kind::Progress => {
@@ -572,6 +587,10 @@ impl Core {
                     hand.phase = if hand.phase == Phase::Starting { Phase::Ready } else { hand.phase };
                     *failures = 0;
                 }
+                Kind::Show => link.ledger.show(frame.task, number(frame.payload)?)?,
+                Kind::Lend => link.ledger.borrow(frame.payload, &link.as_peer())?,
+                Kind::GiveBack => link.ledger.take_back(frame.task),
+                Kind::Forget => link.ledger.forget(frame.task),
                 Kind::Broken => broken = Some(String::from_utf8_lossy(frame.payload).into_owned()),
                 kind => return torn(format!("{kind:?} from a worker")),
             }
@@ -696,12 +715,14 @@ impl Core {
                         sent.task.progress(done);
                     }
                 }
-                Act::Answer(sent, lane, is_failed, range) => {
+                Act::Answer(sent, lane, is_failed, range, attached) => {
                     let payload = &received[range];
                     let answer = if is_failed { Err(carry::read_error(payload)) } else { Ok(payload) };
-                    end(&sent, lane, answer);
+                    segment::detaching(&attached, || end(&sent, lane, answer));
                 }
-                Act::Complete(sent, lane, part, range) => end(&sent, lane, Ok(&part.with(&received[range]))),
+                Act::Complete(sent, lane, part, range, attached) => segment::detaching(&attached, || {
+                    part.with(&received[range], |whole| end(&sent, lane, Ok(whole)));
+                }),
                 Act::End(sent, lane, error) => end(&sent, lane, Err(error)),
                 Act::Refuse(task, error) => Task::of(task).refuse(error),
                 Act::Forget(task) => panics::discard(task),
@@ -796,12 +817,13 @@ impl Core {
             };
             let hello: Hello = (
                 this.setup.name.clone(),
+                id,
                 u32::try_from(lane.index()).unwrap_or(u32::MAX),
                 this.initializer.clone(),
                 this.worker_state.clone(),
             );
-            match Link::start(Weak::clone(&this.this), id, &this.program, &hello) {
-                Ok(link) => this.enlist(Arc::new(link)),
+            match Link::start(Weak::clone(&this.this), id, &this.program, &hello, &this.attached) {
+                Ok(link) => this.enlist(link),
                 Err(error) => this.has_not_started(lane, &error),
             }
         });
@@ -942,6 +964,7 @@ impl Core {
 
     fn has_died(&self, link: &Arc<Link>, status: io::Result<ExitStatus>) {
         link.hear(self);
+        link.ledger.close();
         let mut acts = Vec::new();
         let mut lot = self.lot();
         let Some(hand) = lot.hands.remove(&link.id) else { return };
@@ -1003,7 +1026,7 @@ impl Core {
         match sent.written.without_first(part.count()) {
             Some(written) => Some(Task::of(Arc::new(Rest::new(sent.task, written, part)))),
             None => {
-                end(&sent, link.lane, Ok(&part.with(&carry::nanoseconds(link.page.ran()))));
+                part.with(&carry::nanoseconds(link.page.ran()), |whole| end(&sent, link.lane, Ok(whole)));
                 None
             }
         }
@@ -1036,6 +1059,11 @@ impl Core {
         task.run(Lane::new(lane));
         self.lot().lanes.give(lane);
     }
+}
+
+/// A number that is a frame's payload.
+fn number(payload: &[u8]) -> io::Result<u64> {
+    payload.first_chunk().map(|number| u64::from_le_bytes(*number)).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -5,7 +5,7 @@ use std::{
     ffi::OsStr,
     io::{self, PipeWriter, Read, Write},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{net::UnixStream, process::CommandExt},
     },
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
@@ -26,13 +26,14 @@ use super::{
     page::Page,
     poller::Interest,
     serve::{Hello, PARENT},
-    wire::{Frame, HEAD, Inbox, Kind},
+    wire::{Frame, HEAD, Inbox, Kind, Whole},
 };
 use crate::{
     carry::{self, Away, Written},
     cell::Cancel,
     ear::Ear,
     event::Lane,
+    segment::{Attached, Held, Ledger, Peer, Segment},
 };
 
 /// One worker, as its parent holds it.
@@ -47,6 +48,7 @@ pub(super) struct Link {
     /// A byte in it has the worker look at the page; its end tells the worker that the parent is gone.
     bell: PipeWriter,
     child: Mutex<Option<Child>>,
+    pub(super) ledger: Ledger,
     out: Mutex<Outbox>,
     inbox: Mutex<Inbox>,
     stderr: Mutex<Stderr>,
@@ -62,7 +64,7 @@ const NOBODY: usize = 0;
 /// What was read, and what follows from it.
 #[derive(Default)]
 struct Received {
-    whole: Vec<u8>,
+    whole: Whole,
     acts: Vec<Act>,
     /// Nothing more will come.
     is_over: bool,
@@ -84,6 +86,8 @@ enum Chunk {
     Frames(Vec<u8>),
     /// A payload that is too large to be copied.
     Payload(Arc<Written>),
+    /// A frame with which a segment's descriptor goes.
+    Show(Vec<u8>, Arc<Segment>),
 }
 
 /// A payload that is larger is sent from where it is.
@@ -92,7 +96,7 @@ const LARGEST_COPIED: usize = 16 * 1024;
 impl Chunk {
     fn bytes(&self) -> &[u8] {
         match self {
-            Self::Frames(bytes) => bytes,
+            Self::Frames(bytes) | Self::Show(bytes, _) => bytes,
             Self::Payload(written) => &written.bytes,
         }
     }
@@ -118,12 +122,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Link {
     /// Starts a process. It is told who it is, and can be given tasks at once.
-    pub(super) fn start(pool: Weak<Core>, id: u64, program: &OsStr, hello: &Hello) -> io::Result<Self> {
+    pub(super) fn start(
+        pool: Weak<Core>,
+        id: u64,
+        program: &OsStr,
+        hello: &Hello,
+        attached: &Attached,
+    ) -> io::Result<Arc<Self>> {
         let (page, page_file) = Page::new()?;
         let (ours, theirs) = UnixStream::pair()?;
         let (pipe, bell) = io::pipe()?;
         let mut child = Command::new(program)
-            .arg0(format!("{}-{}", hello.0, hello.1))
+            .arg0(format!("{}-{}", hello.0, hello.2))
             .env(PARENT, std::process::id().to_string())
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stderr(Stdio::piped())
@@ -131,23 +141,24 @@ impl Link {
             .process_group(0)
             .spawn()?;
         let stderr = child.stderr.take();
-        let link = Self {
+        let link = Arc::new(Self {
             id,
-            lane: Lane::new(hello.1 as usize),
+            lane: Lane::new(hello.2 as usize),
             pid: child.id(),
             page,
             socket: ours,
             pool,
             bell,
             child: Mutex::new(Some(child)),
+            ledger: Ledger::default(),
             out: Mutex::default(),
             inbox: Mutex::default(),
             stderr: Mutex::new(Stderr { pipe: stderr, last: Vec::new(), line: Vec::new() }),
             attended_by: AtomicUsize::new(NOBODY),
             is_observed: AtomicBool::new(false),
             buried: AtomicBool::new(false),
-        };
-        let said = link.introduce(&[page_file, pipe.into()], hello);
+        });
+        let said = link.introduce(&[page_file, pipe.into()], hello, attached);
         if let Err(error) = said {
             link.kill();
             drop(link.reap());
@@ -156,7 +167,7 @@ impl Link {
         Ok(link)
     }
 
-    fn introduce(&self, descriptors: &[OwnedFd; 2], hello: &Hello) -> io::Result<()> {
+    fn introduce(self: &Arc<Self>, descriptors: &[OwnedFd; 2], hello: &Hello, attached: &Attached) -> io::Result<()> {
         let descriptors = descriptors.each_ref().map(AsFd::as_fd);
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -172,6 +183,7 @@ impl Link {
         }
         let mut payload = Vec::new();
         carry::write(hello, &mut payload).map_err(io::Error::other)?;
+        self.lend(attached)?;
         self.post(Frame { payload: &payload, ..Frame::new(Kind::Hello) })?;
         self.flush();
         Ok(())
@@ -188,16 +200,44 @@ impl Link {
     }
 
     /// The same for a call, whose bytes are sent from where they are if they are many.
-    pub(super) fn post_call(&self, written: &Arc<Written>, task: u64, flags: u8) -> io::Result<()> {
+    pub(super) fn post_call(self: &Arc<Self>, written: &Arc<Written>, task: u64, flags: u8) -> io::Result<()> {
         let frame = Frame { kind: Kind::Task, flags, entry: written.entry.number(), task, payload: &written.bytes };
+        let head = frame.head()?;
+        self.lend(&written.attached)?;
         if written.bytes.len() <= LARGEST_COPIED {
             return self.post(frame);
         }
-        let head = frame.head()?;
         let mut out = lock(&self.out);
         out.frames().extend_from_slice(&head);
         out.chunks.push_back(Chunk::Payload(Arc::clone(written)));
         Ok(())
+    }
+
+    /// Posts what goes with the next task.
+    fn lend(self: &Arc<Self>, attached: &Attached) -> io::Result<()> {
+        if attached.is_empty() {
+            return Ok(());
+        }
+        let this = self.as_peer();
+        let mut keys = Vec::new();
+        for (key, held) in attached {
+            keys.extend_from_slice(&key.to_le_bytes());
+            let Held::Own(segment) = held else { continue };
+            if segment.is_new_to(&this) {
+                let size = (segment.bytes().len() as u64).to_le_bytes();
+                let show = Frame { task: *key, payload: &size, ..Frame::new(Kind::Show) };
+                let bytes = [&show.head()?[..], &size].concat();
+                lock(&self.out).chunks.push_back(Chunk::Show(bytes, Arc::clone(segment)));
+            }
+            self.ledger.lend(segment);
+        }
+        self.post(Frame { payload: &keys, ..Frame::new(Kind::Lend) })
+    }
+
+    /// This worker, as segments know it.
+    pub(super) fn as_peer(self: &Arc<Self>) -> Weak<dyn Peer> {
+        let this: Weak<Self> = Arc::downgrade(self);
+        this
     }
 
     /// Sends what the socket takes now; the poller sees to the rest.
@@ -260,6 +300,7 @@ impl Link {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => received.is_over = true,
         }
+        self.ledger.receive(inbox.take_files());
         let noted = inbox.take_whole().and_then(|whole| {
             if !whole.is_empty() {
                 received.acts = pool.note(self, &whole)?;
@@ -402,6 +443,27 @@ impl Away for Link {
     }
 }
 
+impl Peer for Link {
+    fn give_back(&self, key: u64) {
+        let _ = self.post(Frame { task: key, ..Frame::new(Kind::GiveBack) });
+        self.flush();
+    }
+
+    fn forget(&self, key: u64) {
+        let _ = self.post(Frame { task: key, ..Frame::new(Kind::Forget) });
+        self.flush();
+    }
+}
+
+/// Sends bytes, and with them a descriptor.
+pub(super) fn send_with(socket: &UnixStream, bytes: &[u8], file: BorrowedFd<'_>) -> rustix::io::Result<usize> {
+    let files = [file];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&files));
+    rustix::net::sendmsg(socket, &[io::IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)
+}
+
 impl Outbox {
     /// The frames that are not sent, to which one can be added.
     fn frames(&mut self) -> &mut Vec<u8> {
@@ -410,7 +472,9 @@ impl Outbox {
         }
         match self.chunks.back_mut() {
             Some(Chunk::Frames(frames)) => frames,
-            Some(Chunk::Payload(_)) | None => unreachable!("the last chunk was just made to be of frames"),
+            Some(Chunk::Payload(_) | Chunk::Show(..)) | None => {
+                unreachable!("the last chunk was just made to be of frames")
+            }
         }
     }
 
@@ -430,7 +494,12 @@ impl Outbox {
                     _ => continue,
                 }
             }
-            match rustix::net::send(socket, rest, SendFlags::NOSIGNAL) {
+            // The descriptor goes with the first byte.
+            let sent = match chunk {
+                Chunk::Show(_, segment) if self.sent == 0 => send_with(socket, rest, segment.file()),
+                _ => rustix::net::send(socket, rest, SendFlags::NOSIGNAL),
+            };
+            match sent {
                 Ok(count) => self.sent += count,
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => return true,

@@ -18,7 +18,7 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 
-use crate::carry::split_answer;
+use crate::{carry::split_answer, segment::anonymous_file};
 
 /// How many tasks can be with one worker at a time.
 pub(super) const PLACES: usize = 256;
@@ -65,7 +65,9 @@ enum Claim {
 impl Page {
     /// Makes a page, and the descriptor by which another process maps it too.
     pub(super) fn new() -> io::Result<(Self, OwnedFd)> {
-        let file = anonymous_file()?;
+        let file = anonymous_file(SIZE)?;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        fs::fcntl_add_seals(&file, fs::SealFlags::SHRINK | fs::SealFlags::GROW | fs::SealFlags::SEAL)?;
         Ok((Self::map(file.as_fd())?, file))
     }
 
@@ -201,26 +203,4 @@ fn word(task: u64, claim: Claim) -> u64 {
 fn now() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
-
-/// Memory that has a descriptor and no name.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn anonymous_file() -> io::Result<OwnedFd> {
-    let file = fs::memfd_create(c"raincheck", fs::MemfdFlags::CLOEXEC | fs::MemfdFlags::ALLOW_SEALING)?;
-    fs::ftruncate(&file, SIZE as u64)?;
-    fs::fcntl_add_seals(&file, fs::SealFlags::SHRINK | fs::SealFlags::GROW | fs::SealFlags::SEAL)?;
-    Ok(file)
-}
-
-/// The same where memory must have a name for a moment.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn anonymous_file() -> io::Result<OwnedFd> {
-    use rustix::shm;
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let name = format!("/rc-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    let flags = shm::OFlags::CREATE | shm::OFlags::EXCL | shm::OFlags::RDWR;
-    let file = shm::open(name.as_str(), flags, shm::Mode::RUSR | shm::Mode::WUSR)?;
-    shm::unlink(name.as_str())?;
-    fs::ftruncate(&file, SIZE as u64)?;
-    Ok(file)
 }

@@ -3,7 +3,7 @@
 //! Each input of a group is as good as a task by itself: the answers that were there are kept, the input that was
 //! under way ends with its worker, and those behind it go on elsewhere, as a task in the place of the first.
 
-use std::{io, pin::Pin, sync::Arc, time::Duration};
+use std::{cell::RefCell, io, pin::Pin, sync::Arc, time::Duration};
 
 use super::page::Page;
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     context,
     error::{Outcome, TaskError},
     event::Lane,
+    segment::{self, Attached},
 };
 
 /// The first answers of a group.
@@ -19,6 +20,8 @@ use crate::{
 pub(super) struct Part {
     count: usize,
     bytes: Vec<u8>,
+    /// What has come with them.
+    attached: Attached,
 }
 
 impl Part {
@@ -31,13 +34,14 @@ impl Part {
     }
 
     /// Adds answers of which so many came before.
-    pub(super) fn add(&mut self, before: u32, answers: &[u8]) -> io::Result<()> {
+    pub(super) fn add(&mut self, before: u32, answers: &[u8], attached: Attached) -> io::Result<()> {
         let is_in_turn = before as usize == self.count;
         let mut rest = answers;
         while split_answer(&mut rest).is_some() {
             self.count += 1;
         }
         self.bytes.extend_from_slice(answers);
+        self.attached.extend(attached);
         (is_in_turn && rest.is_empty()).then_some(()).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
@@ -57,10 +61,10 @@ impl Part {
         self.count += 1;
     }
 
-    /// The answers to the whole group, when those to the rest of it are there.
-    pub(super) fn with(&self, rest: &[u8]) -> Vec<u8> {
+    /// Calls `read` with the answers to the whole group, when those to the rest of it are there.
+    pub(super) fn with<R>(&self, rest: &[u8], read: impl FnOnce(&[u8]) -> R) -> R {
         let (took, answers) = rest.split_at(TOOK.min(rest.len()));
-        [took, &self.bytes, answers].concat()
+        segment::detaching(&self.attached, || read(&[took, &self.bytes, answers].concat()))
     }
 }
 
@@ -87,11 +91,19 @@ impl Runnable for Rest {
             return;
         }
         let mut out = Vec::new();
+        let attached = RefCell::new(Vec::new());
         let answer = {
             let _inside = context::enter(Arc::clone(&self) as Arc<dyn Inside>);
-            (self.written.entry.answer)(Order { bytes: &self.written.bytes, group: Some(&Unnoted) }, &mut out)
+            let order = Order {
+                bytes: &self.written.bytes,
+                group: Some(&Unnoted),
+                came_with: &self.written.attached,
+                to: None,
+                attach: &|more| attached.borrow_mut().extend(more),
+            };
+            (self.written.entry.answer)(order, &mut out)
         };
-        self.conclude(answer.map(|()| &out[..]));
+        segment::detaching(&attached.take(), || self.conclude(answer.map(|()| &out[..])));
     }
 
     fn is_async(&self) -> bool {
@@ -142,15 +154,13 @@ impl Remote for Rest {
     }
 
     fn conclude(&self, answer: Outcome<&[u8]>) {
-        let whole = match answer {
-            Ok(answers) => self.part.with(answers),
-            Err(error) => {
-                let mut rest = Part::default();
-                (0..self.written.inputs()).for_each(|_| rest.fail(&error));
-                self.part.with(&[&[0; TOOK], &rest.bytes[..]].concat())
-            }
-        };
-        self.task.conclude(Ok(&whole));
+        let failures = answer.as_ref().err().map(|error| {
+            let mut rest = Part { bytes: vec![0; TOOK], ..Part::default() };
+            (0..self.written.inputs()).for_each(|_| rest.fail(error));
+            rest.bytes
+        });
+        let rest = answer.unwrap_or_else(|_| failures.as_deref().unwrap_or_default());
+        self.part.with(rest, |whole| self.task.conclude(Ok(whole)));
     }
 }
 
