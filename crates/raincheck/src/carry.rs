@@ -23,7 +23,7 @@ use crate::{
     cell::{Cancel, OnCancel},
     context::{self, State},
     ear::Ear,
-    error::{Death, Outcome, TaskError, signal_name},
+    error::{Death, Limit, Outcome, TaskError, signal_name},
     map::Applied,
     panics,
     segment::{self, Attached, Peer},
@@ -498,7 +498,10 @@ fn unframed<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 /// An error as it is written down: which it is, and what it says.
 type ErrorParts = (u8, String, Option<String>, Option<DeathParts>);
-type DeathParts = (u32, Option<String>, Option<Duration>, Option<i32>, Option<i32>, String);
+type DeathParts = (u32, Option<String>, Option<Duration>, Option<i32>, Option<i32>, Option<u8>, String);
+
+/// The limits, each in the place by whose number it is written down.
+const LIMITS: &[Limit] = &[Limit::ProcessorTime, Limit::Memory, Limit::SystemMemory];
 
 /// Writes down why a task has no value.
 pub(crate) fn write_error(error: &TaskError, to: &mut Vec<u8>) {
@@ -513,8 +516,9 @@ pub(crate) fn write_error(error: &TaskError, to: &mut Vec<u8>) {
     };
     let death = match error {
         TaskError::WorkerLost(lost) => lost.death().map(|death| {
-            let Death { pid, task, ran, exit_code, signal, stderr, .. } = death.clone();
-            (pid, task, ran, exit_code, signal, stderr)
+            let Death { pid, task, ran, exit_code, signal, overran, stderr, .. } = death.clone();
+            let overran = overran.and_then(|limit| LIMITS.iter().position(|it| *it == limit)).map(|it| it as u8);
+            (pid, task, ran, exit_code, signal, overran, stderr)
         }),
         _ => None,
     };
@@ -528,9 +532,10 @@ pub(crate) fn read_error(bytes: &[u8]) -> TaskError {
         Ok((2, why, ..)) => TaskError::not_carried(why),
         Ok((4, ..)) => TaskError::Refused,
         Ok((5, ..)) => TaskError::ShutDown,
-        Ok((.., Some((pid, task, ran, exit_code, signal, stderr)))) => {
+        Ok((.., Some((pid, task, ran, exit_code, signal, overran, stderr)))) => {
             let signal_name = signal.and_then(signal_name);
-            TaskError::worker_died(Death { pid, task, ran, exit_code, signal, signal_name, stderr })
+            let overran = overran.and_then(|limit| LIMITS.get(usize::from(limit)).copied());
+            TaskError::worker_died(Death { pid, task, ran, exit_code, signal, signal_name, overran, stderr })
         }
         Ok((_, why, ..)) => TaskError::worker_lost(why),
         Err(why) => TaskError::not_carried(format!("the worker's error cannot be read: {why}")),

@@ -102,7 +102,7 @@ pub use carry::{Entry, PortableError, tasks};
 pub use cell::Cancel;
 pub use combine::{all, all_settled, any, race};
 pub use context::{Home, blocking, cancelled, checkpoint, lane, progress, with_worker_state};
-pub use error::{Death, Lost, Outcome, Panic, TaskError};
+pub use error::{Death, Limit, Lost, Outcome, Panic, TaskError};
 pub use event::{Ending, Event, Lane, Moment, Observer, TaskId};
 pub use executor::{Executor, Handle, InProcess, With};
 pub use future::TaskFuture;

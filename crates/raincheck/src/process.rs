@@ -10,6 +10,7 @@
 //! itself: the worker to start it, the parent to cancel it or give it to another.
 
 mod boot;
+mod limits;
 mod link;
 mod page;
 mod poller;
@@ -31,12 +32,13 @@ use std::{
 
 pub use self::serve::serve_if_worker;
 use self::{
+    limits::{Limits, overrun, whole_seconds},
     link::Link,
     page::PLACES,
     poller::Poller,
     rest::{Part, Rest},
     serve::{Hello, Prepared},
-    wire::{FAILED, Frame, GROUP, Kind, OBSERVED},
+    wire::{FAILED, Frame, GROUP, Kind, OBSERVED, SPENT},
 };
 use crate::{
     call::{Call, TaskFunction},
@@ -97,6 +99,7 @@ pub struct ProcessPoolBuilder {
     tasks_per_worker: usize,
     idle: Option<Duration>,
     grace: Option<Duration>,
+    limits: Limits,
 }
 
 impl ProcessPool {
@@ -119,6 +122,7 @@ impl ProcessPool {
             tasks_per_worker: usize::MAX,
             idle: None,
             grace: None,
+            limits: Limits::default(),
         }
     }
 
@@ -180,6 +184,41 @@ impl ProcessPoolBuilder {
         self
     }
 
+    /// Gives each task so much processor time, in whole seconds, at least one. A task that uses it up is ended with its
+    /// worker, by SIGXCPU; [`Death::overran`] says so. What it starts has the same time again, each. In a
+    /// [`map`](Executor::map) each input has it.
+    #[must_use]
+    pub fn processor_time(mut self, limit: Duration) -> Self {
+        self.limits.processor_time = Some(whole_seconds(limit));
+        self
+    }
+
+    /// Gives each worker so many bytes of address space: what it maps counts, whether it is used or not. When it asks for
+    /// more it gets none, which ends it as a rule; [`Death::overran`] says so. The system must know `RLIMIT_AS`: Linux
+    /// does, macOS ignores it.
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.limits.memory = Some(bytes);
+        self
+    }
+
+    /// Lets each worker have so many files open, a dozen of which it needs itself. One more is an error to the task that
+    /// opens it.
+    #[must_use]
+    pub fn open_files(mut self, files: u64) -> Self {
+        self.limits.open_files = Some(files);
+        self
+    }
+
+    /// Replaces each worker that has more than so many bytes of memory to itself when a task is done. No task is lost by
+    /// that.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[must_use]
+    pub fn memory_ceiling(mut self, bytes: u64) -> Self {
+        self.limits.ceiling = Some(bytes);
+        self
+    }
+
     /// Makes the pool. Its workers are started by the first tasks.
     pub fn build(self) -> ProcessPool {
         panics::note_places();
@@ -214,6 +253,7 @@ impl ProcessPoolBuilder {
             tasks_per_worker: self.tasks_per_worker,
             idle: self.idle,
             grace: self.grace,
+            limits: self.limits,
             lot: Mutex::new(Lot { broken, ..Lot::default() }),
             room: Condvar::new(),
             ended: Condvar::new(),
@@ -255,6 +295,7 @@ pub(crate) struct Core {
     tasks_per_worker: usize,
     idle: Option<Duration>,
     grace: Option<Duration>,
+    limits: Limits,
     lot: Mutex<Lot>,
     /// There is room in a bounded queue.
     room: Condvar,
@@ -294,6 +335,8 @@ struct Hand {
     next_task: u64,
     /// How many tasks it has been given in all.
     taken: usize,
+    /// It gets no more, and goes when it has done what it has.
+    is_spent: bool,
     /// Which functions it has been told of.
     defined: Vec<bool>,
     /// How many tasks may be with it, which goes by how long they take.
@@ -401,6 +444,7 @@ impl Hand {
             flights: VecDeque::new(),
             next_task: 1,
             taken: 0,
+            is_spent: false,
             defined: Vec::new(),
             window: 2,
             since: Instant::now(),
@@ -452,7 +496,7 @@ impl Core {
 
     fn distribute(&self, lot: &mut Lot, acts: &mut Vec<Act>) {
         while lot.queue.len() > 0 {
-            let idle = lot.hands.values().find(|hand| hand.is_idle()).map(|hand| hand.link.id);
+            let idle = lot.hands.values().find(|hand| hand.is_idle() && !hand.is_spent).map(|hand| hand.link.id);
             match idle {
                 Some(id) => self.fill(lot, id, acts),
                 None => break,
@@ -480,7 +524,7 @@ impl Core {
             hand.since = Instant::now();
             hand.answered = 0;
         }
-        while hand.flights.len() < window && hand.taken < self.tasks_per_worker {
+        while hand.flights.len() < window && !hand.is_spent {
             let Some(task) = queue.pop() else { break };
             self.send(hand, task, acts);
         }
@@ -532,6 +576,7 @@ impl Core {
         hand.flights.push_back(Flight { number, task, part: Part::default() });
         hand.next_task += 1;
         hand.taken += 1;
+        hand.is_spent |= hand.taken >= self.tasks_per_worker;
     }
 
     /// Takes note of what a worker has sent, in the order in which it did. What follows from it comes back.
@@ -542,7 +587,7 @@ impl Core {
         let Some(hand) = hands.get_mut(&link.id) else { return Ok(acts) };
         let mut rest = received;
         let torn = |what: String| Err(io::Error::new(io::ErrorKind::InvalidData, what));
-        let mut broken = None;
+        let (mut broken, mut is_spent, mut returned) = (None, false, Vec::new());
         while let Some(frame) = Frame::split_from(&mut rest)? {
             match frame.kind {
                 Kind::Done | Kind::Skipped => {
@@ -552,6 +597,7 @@ impl Core {
                     let Some(flight) = hand.flights.pop_front() else { continue };
                     let attached = link.ledger.take_next();
                     hand.answered += 1;
+                    is_spent |= frame.kind == Kind::Done && frame.flags & SPENT != 0;
                     let Some(sent) = flight.task else { continue };
                     if frame.kind == Kind::Done {
                         let end = received.len() - rest.len();
@@ -562,6 +608,8 @@ impl Core {
                         } else {
                             Act::Complete(sent, link.lane, flight.part, payload, attached)
                         });
+                    } else if sent.written.disembark() {
+                        returned.push(Task::of(sent.task));
                     } else {
                         acts.push(Act::Forget(sent.task));
                     }
@@ -599,10 +647,14 @@ impl Core {
             hand.phase = Phase::Leaving;
             acts.push(Act::BreakDown(TaskError::worker_lost(format!("the executor's initializer failed: {why}"))));
         }
-        if hand.flights.len() <= hand.window / 2 {
+        if is_spent {
+            hand.is_spent = true;
+            returned.extend(take_back(hand));
+        } else if hand.flights.len() <= hand.window / 2 {
             hand.learn();
             self.fill(&mut lot, link.id, &mut acts);
         }
+        put_back(&mut lot.queue, returned);
         self.distribute(&mut lot, &mut acts);
         self.settle_idle(&mut lot, link.id, &mut acts);
         Ok(acts)
@@ -610,13 +662,13 @@ impl Core {
 
     /// Sees what becomes of a worker that may have nothing to do.
     fn settle_idle(&self, lot: &mut Lot, id: u64, acts: &mut Vec<Act>) {
-        let is_idle = lot.hands.get(&id).is_some_and(Hand::is_idle);
-        if is_idle && self.relieve(lot, id, acts) {
+        let is_free = lot.hands.get(&id).is_some_and(|hand| hand.is_idle() && !hand.is_spent);
+        if is_free && self.relieve(lot, id, acts) {
             return;
         }
         let is_ending = (lot.closed || lot.broken.is_some()) && lot.queue.len() == 0;
         let Some(hand) = lot.hands.get_mut(&id).filter(|hand| hand.is_idle()) else { return };
-        if is_ending || hand.taken >= self.tasks_per_worker {
+        if is_ending || hand.is_spent {
             self.let_go(hand, acts);
         } else if let Some(limit) = self.idle {
             hand.since = Instant::now();
@@ -821,6 +873,7 @@ impl Core {
                 u32::try_from(lane.index()).unwrap_or(u32::MAX),
                 this.initializer.clone(),
                 this.worker_state.clone(),
+                this.limits.parts(),
             );
             match Link::start(Weak::clone(&this.this), id, &this.program, &hello, &this.attached) {
                 Ok(link) => this.enlist(link),
@@ -1000,9 +1053,7 @@ impl Core {
         let mut lot = self.lot();
         lot.starting -= 1;
         lot.lanes.give(link.lane.index());
-        let (plain, ranked): (Vec<_>, Vec<_>) = stranded.into_iter().partition(|task| task.priority() == 0);
-        lot.queue.push_front(plain.into());
-        ranked.into_iter().for_each(|task| lot.queue.push(task));
+        put_back(&mut lot.queue, stranded);
         if hand.phase == Phase::Starting && !has_cost && lot.broken.is_none() {
             let death = death_of(link, &status, None);
             let why = TaskError::worker_lost(format!("no worker could make itself ready; the last one, {death}"));
@@ -1102,6 +1153,13 @@ fn take_back(hand: &mut Hand) -> Vec<Task> {
     waiting.map(|sent| Task::of(sent.task)).collect()
 }
 
+/// Puts tasks back into the queue that were taken out of it before all that is there.
+fn put_back(queue: &mut Queue, tasks: impl IntoIterator<Item = Task>) {
+    let (plain, ranked): (Vec<_>, Vec<_>) = tasks.into_iter().partition(|task| task.priority() == 0);
+    queue.push_front(plain.into());
+    ranked.into_iter().for_each(|task| queue.push(task));
+}
+
 /// All that is known of a worker's end.
 fn death_of(link: &Link, status: &io::Result<ExitStatus>, running: Option<(&str, Duration)>) -> Death {
     let status = status.as_ref().ok();
@@ -1113,6 +1171,7 @@ fn death_of(link: &Link, status: &io::Result<ExitStatus>, running: Option<(&str,
         exit_code: status.and_then(ExitStatus::code),
         signal,
         signal_name: signal.and_then(signal_name),
+        overran: status.and_then(|status| overrun(*status, link.is_in_need(), link.oom_kills)),
         stderr: link.last_words(),
     }
 }

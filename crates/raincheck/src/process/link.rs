@@ -22,7 +22,7 @@ use rustix::{
 };
 
 use super::{
-    Act, Core,
+    Act, Core, limits,
     page::Page,
     poller::Interest,
     serve::{Hello, PARENT},
@@ -56,6 +56,8 @@ pub(super) struct Link {
     attended_by: AtomicUsize,
     is_observed: AtomicBool,
     buried: AtomicBool,
+    /// How many processes the system had killed for want of memory before this one.
+    pub(super) oom_kills: Option<u64>,
 }
 
 /// The number of no thread.
@@ -109,6 +111,8 @@ struct Stderr {
     last: Vec<u8>,
     /// The beginning of a line whose end has not come.
     line: Vec<u8>,
+    /// It has said that it has no memory.
+    is_in_need: bool,
 }
 
 /// How much of it is kept.
@@ -153,10 +157,11 @@ impl Link {
             ledger: Ledger::default(),
             out: Mutex::default(),
             inbox: Mutex::default(),
-            stderr: Mutex::new(Stderr { pipe: stderr, last: Vec::new(), line: Vec::new() }),
+            stderr: Mutex::new(Stderr { pipe: stderr, last: Vec::new(), line: Vec::new(), is_in_need: false }),
             attended_by: AtomicUsize::new(NOBODY),
             is_observed: AtomicBool::new(false),
             buried: AtomicBool::new(false),
+            oom_kills: limits::oom_kills(),
         });
         let said = link.introduce(&[page_file, pipe.into()], hello, attached);
         if let Err(error) = said {
@@ -351,6 +356,11 @@ impl Link {
         lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
     }
 
+    /// Whether it has said on stderr that it has no memory.
+    pub(super) fn is_in_need(&self) -> bool {
+        lock(&self.stderr).is_in_need
+    }
+
     /// Has the worker look who is asked to stop.
     pub(super) fn ask_to_stop(&self, task: u64) {
         self.page.ask_to_stop(task);
@@ -531,6 +541,7 @@ impl Stderr {
             _ => self.line.len(),
         };
         if end > 0 {
+            self.is_in_need |= limits::says_need(&String::from_utf8_lossy(&self.line[..end]));
             let _ = io::stderr().write_all(&self.line[..end]);
             self.line.drain(..end);
         }

@@ -23,9 +23,10 @@ use rustix::{
 
 use super::{
     boot,
+    limits::{LimitParts, Limits},
     link::send_with,
     page::Page,
-    wire::{FAILED, Frame, GROUP, HEAD, Inbox, Kind, OBSERVED, Whole},
+    wire::{FAILED, Frame, GROUP, HEAD, Inbox, Kind, OBSERVED, SPENT, Whole},
 };
 use crate::{
     carry::{self, Entry, Order, Steps},
@@ -40,9 +41,9 @@ use crate::{
 /// Names the process that a worker is started by.
 pub(super) const PARENT: &str = "RAINCHECK_WORKER";
 
-/// How a worker makes itself ready: its name, a number that no other worker of the pool has, its lane, and the calls
-/// that do it.
-pub(super) type Hello = (String, u64, u32, Option<Prepared>, Option<Prepared>);
+/// How a worker makes itself ready: its name, a number that no other worker of the pool has, its lane, the calls that
+/// do it, and its limits.
+pub(super) type Hello = (String, u64, u32, Option<Prepared>, Option<Prepared>, LimitParts);
 
 /// A call that every worker makes once: the function's name, its signature, and the arguments.
 pub(super) type Prepared = (String, String, Vec<u8>);
@@ -115,6 +116,8 @@ fn serve() -> io::Result<Never> {
         }),
         inbox: Inbox::default(),
         entries: Vec::new(),
+        limits: Limits::default(),
+        is_spent: false,
         out: Vec::new(),
     };
     let line = Arc::clone(&worker.line);
@@ -345,6 +348,9 @@ struct Worker {
     inbox: Inbox,
     /// What the parent's numbers mean here; an `Err` says why there is no such function.
     entries: Vec<Option<Result<&'static Entry, String>>>,
+    limits: Limits,
+    /// It has too much memory, and is to go.
+    is_spent: bool,
     /// Used again for each answer.
     out: Vec<u8>,
 }
@@ -389,9 +395,11 @@ impl Worker {
     }
 
     /// Does what comes, until the parent says that nothing more will.
-    fn work(&mut self, (_, _, lane, prepare, state): &Hello, first: Whole) -> io::Result<()> {
+    fn work(&mut self, (_, _, lane, prepare, state, limits): &Hello, first: Whole) -> io::Result<()> {
         let lane = Lane::new(*lane as usize);
         let worker = context::become_worker(Arc::new(Elsewhere), lane, None);
+        self.limits = Limits::of(*limits);
+        self.limits.begin()?;
         let attached = self.line.ledger.take_next();
         let prepared = prepare.as_ref().map_or(Ok(()), |call| keep(call, &attached).map(panics::discard));
         let state = prepared.and_then(|()| state.as_ref().map(|call| keep(call, &attached)).transpose());
@@ -444,7 +452,8 @@ impl Worker {
     fn answer(&mut self, frame: &Frame<'_>) -> io::Result<()> {
         let task = frame.task;
         let came_with = self.line.ledger.take_next();
-        if !self.line.page.start(task) {
+        // The parent gives it to another.
+        if self.is_spent || !self.line.page.start(task) {
             return self.line.send(Frame { task, ..Frame::new(Kind::Skipped) });
         }
         let is_observed = frame.flags & OBSERVED != 0;
@@ -468,7 +477,9 @@ impl Worker {
             out.truncate(HEAD);
             carry::write_error(error, &mut out);
         }
-        let flags = if failed.is_some() { FAILED } else { 0 };
+        let mut flags = if failed.is_some() { FAILED } else { 0 };
+        self.is_spent = self.limits.are_passed();
+        flags |= if self.is_spent { SPENT } else { 0 };
         let head = Frame { task, flags, payload: &out[HEAD..], ..Frame::new(Kind::Done) }.head()?;
         out[..HEAD].copy_from_slice(&head);
         self.line.lend(&lent.take())?;
@@ -502,8 +513,16 @@ impl Worker {
         }
         let outcome = {
             let _inside = context::enter(Arc::clone(&desk) as Arc<dyn Inside>);
-            let group = Group { line: &self.line, task: frame.task, lent, sent: Cell::new(0), noted: Cell::new(0) };
+            let group = Group {
+                line: &self.line,
+                task: frame.task,
+                lent,
+                limits: self.limits,
+                sent: Cell::new(0),
+                noted: Cell::new(0),
+            };
             let is_group = frame.flags & GROUP != 0;
+            self.limits.begin_task();
             let order = Order {
                 bytes: frame.payload,
                 group: is_group.then_some(&group),
@@ -525,6 +544,7 @@ struct Group<'a> {
     task: u64,
     /// What goes with the answers that are not sent.
     lent: &'a RefCell<Attached>,
+    limits: Limits,
     /// How many answers are sent.
     sent: Cell<usize>,
     /// How much of the journal is filled with others.
@@ -534,6 +554,9 @@ struct Group<'a> {
 impl Steps for Group<'_> {
     fn begin(&self, place: usize) {
         self.line.page.set_input(place);
+        if place > 0 {
+            self.limits.begin_task();
+        }
     }
 
     fn end(&self, place: usize, out: &mut Vec<u8>, first: usize, last: usize) {

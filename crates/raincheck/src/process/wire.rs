@@ -65,6 +65,8 @@ pub(super) const GROUP: u8 = 1;
 pub(super) const OBSERVED: u8 = 2;
 /// The payload says why there is no value.
 pub(super) const FAILED: u8 = 1;
+/// The worker is to be replaced before the next task: it has too much memory.
+pub(super) const SPENT: u8 = 2;
 
 pub(super) const HEAD: usize = 24;
 
