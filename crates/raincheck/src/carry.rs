@@ -5,7 +5,7 @@
 //! field names.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
     fmt, io,
     marker::PhantomData,
@@ -26,7 +26,7 @@ use crate::{
     error::{Death, Limit, Outcome, TaskError, signal_name},
     map::Applied,
     panics,
-    segment::{self, Attached, Peer},
+    segment::{self, Attached, Held, Peer},
     task::Body,
 };
 
@@ -47,7 +47,7 @@ pub(crate) struct Order<'a> {
     /// Who is told of each input, if it is a group of them.
     pub(crate) group: Option<&'a dyn Steps>,
     /// What has come with it.
-    pub(crate) came_with: &'a Attached,
+    pub(crate) came_with: RefCell<Attached>,
     /// To whom the answer goes, if to another process.
     pub(crate) to: Option<&'a Weak<dyn Peer>>,
     /// Takes what goes with the answer.
@@ -158,7 +158,7 @@ pub struct Written {
     pub(crate) is_group: bool,
     pub(crate) bytes: Vec<u8>,
     /// What goes with the bytes.
-    pub(crate) attached: Attached,
+    attached: Mutex<Attached>,
     /// Where it waits to be started, once it is on its way.
     berth: Mutex<Option<Berth>>,
     /// The group that this is what is left of. They are in one place, which is the group's.
@@ -185,7 +185,7 @@ pub(crate) trait Away: Send + Sync {
 
 impl Written {
     fn new(entry: &'static Entry, is_group: bool, bytes: Vec<u8>, attached: Attached) -> Self {
-        Self { entry, is_group, bytes, attached, berth: Mutex::new(None), whole: None }
+        Self { entry, is_group, bytes, attached: Mutex::new(attached), berth: Mutex::new(None), whole: None }
     }
 
     /// What is left of a group without its first inputs; `None` if nothing is.
@@ -195,11 +195,30 @@ impl Written {
             unframed(&mut rest)?;
         }
         let whole = self.whole.as_ref().unwrap_or(self);
-        let rest = Self {
-            whole: Some(Arc::clone(whole)),
-            ..Self::new(self.entry, true, rest.to_vec(), self.attached.clone())
-        };
+        let rest =
+            Self { whole: Some(Arc::clone(whole)), ..Self::new(self.entry, true, rest.to_vec(), self.attached()) };
         (!rest.bytes.is_empty()).then(|| Arc::new(rest))
+    }
+
+    pub(crate) fn attached(&self) -> Attached {
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether descriptors go with it that the worker is to have alone.
+    pub(crate) fn has_files(&self) -> bool {
+        // A group may have to be sent again.
+        let attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.is_group && attached.iter().any(|(_, held)| matches!(held, Held::File(..)))
+    }
+
+    /// Lets go of those, once it has started: nobody else will be sent it.
+    pub(crate) fn let_files_go(&self) {
+        if self.has_files() {
+            let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+            let gone = std::mem::take(&mut *attached);
+            drop(attached);
+            drop(gone);
+        }
     }
 
     /// How many inputs a group has.
@@ -322,7 +341,10 @@ fn answer<F: TaskFunction>(order: Order<'_>, out: &mut Vec<u8>) -> Outcome<()> {
 }
 
 fn answer_one<F: TaskFunction>(order: &Order<'_>, bytes: &[u8], out: &mut Vec<u8>) -> Outcome<()> {
-    let args = read_args::<F>(bytes, order.came_with)?;
+    let came_with = if order.group.is_some() { order.came_with.borrow().clone() } else { order.came_with.take() };
+    let args = read_args::<F>(bytes, &came_with)?;
+    // What the task drops is gone.
+    drop(came_with);
     let value = CallBody::<F>::of(args).perform()?;
     let (written, attached) = segment::attaching(order.to, || write_value::<F>(value, out));
     written?;
@@ -423,7 +445,7 @@ pub(crate) fn apply_here<F: TaskFunction>(written: &Written) -> Outcome<Applied<
         let value = if context::cancelled() {
             Err(TaskError::Cancelled)
         } else {
-            read_args::<F>(bytes, &written.attached).and_then(|args| CallBody::<F>::of(args).perform())
+            read_args::<F>(bytes, &written.attached()).and_then(|args| CallBody::<F>::of(args).perform())
         };
         match value {
             Ok(value) => values.push(value),
@@ -435,7 +457,7 @@ pub(crate) fn apply_here<F: TaskFunction>(written: &Written) -> Outcome<Applied<
 
 /// Calls a function whose arguments are written down, in this process.
 pub(crate) fn args_of<F: TaskFunction>(written: &Written) -> Outcome<F::Args> {
-    read_args::<F>(&written.bytes, &written.attached)
+    read_args::<F>(&written.bytes, &written.attached())
 }
 
 /// Writes a value in MessagePack.

@@ -109,6 +109,8 @@ pub use future::TaskFuture;
 pub use inline::Inline;
 pub use map::{Function, Map, MapAsCompleted};
 pub use options::Options;
+#[cfg(all(feature = "process", unix, not(target_vendor = "apple")))]
+pub use process::channel::{ChannelError, Receiver, Sender, channel};
 #[cfg(all(feature = "process", unix))]
 pub use process::{ProcessPool, ProcessPoolBuilder, serve_if_worker};
 pub use program::{default_pool, for_each, map, scope, submit};

@@ -10,6 +10,8 @@
 //! itself: the worker to start it, the parent to cancel it or give it to another.
 
 mod boot;
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) mod channel;
 mod limits;
 mod link;
 mod page;
@@ -38,7 +40,7 @@ use self::{
     poller::Poller,
     rest::{Part, Rest},
     serve::{Hello, Prepared},
-    wire::{FAILED, Frame, GROUP, Kind, OBSERVED, SPENT},
+    wire::{FAILED, FILES, Frame, GROUP, Kind, OBSERVED, SPENT},
 };
 use crate::{
     call::{Call, TaskFunction},
@@ -269,7 +271,7 @@ fn prepared<F: TaskFunction>(call: Call<F>) -> Result<Preparation, TaskError> {
     let written = carry::write_call::<F>(call.into_args())?;
     let entry = written.entry;
     let call = (entry.name().to_owned(), entry.signature().to_owned(), written.bytes.clone());
-    Ok((call, written.attached.clone()))
+    Ok((call, written.attached()))
 }
 
 /// Such a call, and what goes with it.
@@ -562,6 +564,7 @@ impl Core {
         }
         let mut flags = 0;
         flags |= if written.is_group { GROUP } else { 0 };
+        flags |= if written.has_files() { FILES } else { 0 };
         if task.is_observed() {
             flags |= OBSERVED;
             link.be_observed();
@@ -623,6 +626,7 @@ impl Core {
                 Kind::Started | Kind::Progress => {
                     // It runs, and so is the first.
                     let Some(Flight { number, task: Some(sent), .. }) = hand.flights.front() else { continue };
+                    sent.written.let_files_go();
                     let (sent, number) = (sent.clone(), *number);
                     acts.push(match frame.payload.first_chunk() {
                         Some(done) if frame.kind == Kind::Progress => {
@@ -636,6 +640,7 @@ impl Core {
                     *failures = 0;
                 }
                 Kind::Show => link.ledger.show(frame.task, number(frame.payload)?)?,
+                Kind::Hand => link.ledger.hand(frame.task)?,
                 Kind::Lend => link.ledger.borrow(frame.payload, &link.as_peer())?,
                 Kind::GiveBack => link.ledger.take_back(frame.task),
                 Kind::Forget => link.ledger.forget(frame.task),

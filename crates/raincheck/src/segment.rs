@@ -157,7 +157,7 @@ impl Segment {
         self.memory.as_ref().expect("it is taken only when the segment is dropped")
     }
 
-    pub(crate) fn key(&self) -> u64 {
+    fn key(&self) -> u64 {
         self.memory().key
     }
 
@@ -166,12 +166,8 @@ impl Segment {
         self.memory().mapping.bytes()
     }
 
-    pub(crate) fn file(&self) -> BorrowedFd<'_> {
-        self.memory().file.as_fd()
-    }
-
     /// Notes that `peer` is about to be given the file; `false` if it has it.
-    pub(crate) fn is_new_to(&self, peer: &Weak<dyn Peer>) -> bool {
+    fn is_new_to(&self, peer: &Weak<dyn Peer>) -> bool {
         let mut known_to = lock(&self.memory().known_to);
         if known_to.iter().any(|known| known.ptr_eq(peer)) {
             return false;
@@ -257,6 +253,8 @@ pub(crate) enum Held {
     Own(Arc<Segment>),
     /// Of the process that the message goes to, or comes from.
     Lent(Arc<Lease>),
+    /// No segment, but a descriptor that goes along.
+    File(u64, Arc<OwnedFd>),
 }
 
 impl Held {
@@ -264,6 +262,16 @@ impl Held {
         match self {
             Self::Own(segment) => segment.bytes(),
             Self::Lent(lease) => lease.bytes(),
+            Self::File(..) => &[],
+        }
+    }
+
+    /// The descriptor by which it goes to another process.
+    pub(crate) fn file(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Own(segment) => Some(segment.memory().file.as_fd()),
+            Self::Lent(_) => None,
+            Self::File(_, file) => Some(file.as_fd()),
         }
     }
 
@@ -272,8 +280,17 @@ impl Held {
         match self {
             Self::Own(segment) => segment.key(),
             Self::Lent(lease) => lease.key | BACK,
+            Self::File(key, _) => *key,
         }
     }
+}
+
+/// What goes with a descriptor.
+pub(crate) enum Going {
+    /// A segment, for good.
+    Shown { key: u64, size: u64 },
+    /// The descriptor itself, with the next message.
+    Handed { key: u64 },
 }
 
 /// Segments that go with a message, by what they are called in it.
@@ -316,9 +333,35 @@ impl Ledger {
         drop(forgotten);
     }
 
-    /// Notes that the peer is being lent a segment.
-    pub(crate) fn lend(&self, segment: &Arc<Segment>) {
-        lock(&self.0).lent.entry(segment.key()).or_insert_with(|| (Arc::clone(segment), 0)).1 += 1;
+    /// Notes what goes to the peer with the next message. What has to be sent before comes back, and what they are
+    /// called.
+    pub(crate) fn lend(&self, attached: &Attached, peer: &Weak<dyn Peer>) -> (Vec<(Going, Held)>, Vec<u8>) {
+        let (mut going, mut keys) = (Vec::new(), Vec::new());
+        for (key, held) in attached {
+            match held {
+                Held::File(key, _) => {
+                    going.push((Going::Handed { key: *key }, held.clone()));
+                    continue;
+                }
+                Held::Own(segment) => {
+                    if segment.is_new_to(peer) {
+                        going.push((Going::Shown { key: *key, size: segment.bytes().len() as u64 }, held.clone()));
+                    }
+                    lock(&self.0).lent.entry(*key).or_insert_with(|| (Arc::clone(segment), 0)).1 += 1;
+                }
+                Held::Lent(_) => {}
+            }
+            keys.extend_from_slice(&key.to_le_bytes());
+        }
+        (going, keys)
+    }
+
+    /// Notes that a descriptor has come, to go with the next message.
+    pub(crate) fn hand(&self, key: u64) -> io::Result<()> {
+        let mut accounts = lock(&self.0);
+        let file = accounts.files.pop_front().ok_or(io::ErrorKind::InvalidData)?;
+        accounts.next.push((key, Held::File(key, Arc::new(file))));
+        Ok(())
     }
 
     /// Notes that the peer has given back what it held once.
@@ -400,6 +443,11 @@ pub(crate) fn attach(held: Held) -> u64 {
         }
     });
     key
+}
+
+/// Has a descriptor go with the message that this thread writes. Says what it is called there.
+pub(crate) fn attach_file(file: &Arc<OwnedFd>) -> u64 {
+    attach(Held::File(NEXT_KEY.fetch_add(1, Ordering::Relaxed), Arc::clone(file)))
 }
 
 /// Whether what this thread writes is a message with which segments can go.

@@ -5,7 +5,7 @@ use std::{
     ffi::OsStr,
     io::{self, PipeWriter, Read, Write},
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, OwnedFd},
         unix::{net::UnixStream, process::CommandExt},
     },
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
@@ -33,7 +33,7 @@ use crate::{
     cell::Cancel,
     ear::Ear,
     event::Lane,
-    segment::{Attached, Held, Ledger, Peer, Segment},
+    segment::{Attached, Going, Held, Ledger, Peer},
 };
 
 /// One worker, as its parent holds it.
@@ -88,8 +88,8 @@ enum Chunk {
     Frames(Vec<u8>),
     /// A payload that is too large to be copied.
     Payload(Arc<Written>),
-    /// A frame with which a segment's descriptor goes.
-    Show(Vec<u8>, Arc<Segment>),
+    /// A frame with which a descriptor goes.
+    With(Vec<u8>, Held),
 }
 
 /// A payload that is larger is sent from where it is.
@@ -98,7 +98,7 @@ const LARGEST_COPIED: usize = 16 * 1024;
 impl Chunk {
     fn bytes(&self) -> &[u8] {
         match self {
-            Self::Frames(bytes) | Self::Show(bytes, _) => bytes,
+            Self::Frames(bytes) | Self::With(bytes, _) => bytes,
             Self::Payload(written) => &written.bytes,
         }
     }
@@ -208,7 +208,7 @@ impl Link {
     pub(super) fn post_call(self: &Arc<Self>, written: &Arc<Written>, task: u64, flags: u8) -> io::Result<()> {
         let frame = Frame { kind: Kind::Task, flags, entry: written.entry.number(), task, payload: &written.bytes };
         let head = frame.head()?;
-        self.lend(&written.attached)?;
+        self.lend(&written.attached())?;
         if written.bytes.len() <= LARGEST_COPIED {
             return self.post(frame);
         }
@@ -223,18 +223,9 @@ impl Link {
         if attached.is_empty() {
             return Ok(());
         }
-        let this = self.as_peer();
-        let mut keys = Vec::new();
-        for (key, held) in attached {
-            keys.extend_from_slice(&key.to_le_bytes());
-            let Held::Own(segment) = held else { continue };
-            if segment.is_new_to(&this) {
-                let size = (segment.bytes().len() as u64).to_le_bytes();
-                let show = Frame { task: *key, payload: &size, ..Frame::new(Kind::Show) };
-                let bytes = [&show.head()?[..], &size].concat();
-                lock(&self.out).chunks.push_back(Chunk::Show(bytes, Arc::clone(segment)));
-            }
-            self.ledger.lend(segment);
+        let (frames, keys) = self.ledger.lend(attached, &self.as_peer());
+        for (frame, held) in frames {
+            lock(&self.out).chunks.push_back(Chunk::With(with_descriptor(&frame)?, held));
         }
         self.post(Frame { payload: &keys, ..Frame::new(Kind::Lend) })
     }
@@ -465,9 +456,21 @@ impl Peer for Link {
     }
 }
 
+/// The frame with which a descriptor goes.
+pub(super) fn with_descriptor(going: &Going) -> io::Result<Vec<u8>> {
+    match going {
+        Going::Shown { key, size } => {
+            let size = size.to_le_bytes();
+            let frame = Frame { task: *key, payload: &size, ..Frame::new(Kind::Show) };
+            Ok([&frame.head()?[..], &size].concat())
+        }
+        Going::Handed { key } => Ok(Frame { task: *key, ..Frame::new(Kind::Hand) }.head()?.to_vec()),
+    }
+}
+
 /// Sends bytes, and with them a descriptor.
-pub(super) fn send_with(socket: &UnixStream, bytes: &[u8], file: BorrowedFd<'_>) -> rustix::io::Result<usize> {
-    let files = [file];
+pub(super) fn send_with(socket: &UnixStream, bytes: &[u8], held: &Held) -> rustix::io::Result<usize> {
+    let files: Vec<_> = held.file().into_iter().collect();
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(&files));
@@ -482,7 +485,7 @@ impl Outbox {
         }
         match self.chunks.back_mut() {
             Some(Chunk::Frames(frames)) => frames,
-            Some(Chunk::Payload(_) | Chunk::Show(..)) | None => {
+            Some(Chunk::Payload(_) | Chunk::With(..)) | None => {
                 unreachable!("the last chunk was just made to be of frames")
             }
         }
@@ -506,7 +509,7 @@ impl Outbox {
             }
             // The descriptor goes with the first byte.
             let sent = match chunk {
-                Chunk::Show(_, segment) if self.sent == 0 => send_with(socket, rest, segment.file()),
+                Chunk::With(_, held) if self.sent == 0 => send_with(socket, rest, held),
                 _ => rustix::net::send(socket, rest, SendFlags::NOSIGNAL),
             };
             match sent {

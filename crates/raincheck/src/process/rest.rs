@@ -97,7 +97,7 @@ impl Runnable for Rest {
             let order = Order {
                 bytes: &self.written.bytes,
                 group: Some(&Unnoted),
-                came_with: &self.written.attached,
+                came_with: RefCell::new(self.written.attached()),
                 to: None,
                 attach: &|more| attached.borrow_mut().extend(more),
             };

@@ -24,9 +24,9 @@ use rustix::{
 use super::{
     boot,
     limits::{LimitParts, Limits},
-    link::send_with,
+    link::{send_with, with_descriptor},
     page::Page,
-    wire::{FAILED, Frame, GROUP, HEAD, Inbox, Kind, OBSERVED, SPENT, Whole},
+    wire::{FAILED, FILES, Frame, GROUP, HEAD, Inbox, Kind, OBSERVED, SPENT, Whole},
 };
 use crate::{
     carry::{self, Entry, Order, Steps},
@@ -35,7 +35,7 @@ use crate::{
     error::Outcome,
     event::Lane,
     panics,
-    segment::{self, Attached, Held, Ledger, Peer},
+    segment::{self, Attached, Ledger, Peer},
 };
 
 /// Names the process that a worker is started by.
@@ -211,20 +211,12 @@ impl Line {
         if attached.is_empty() {
             return Ok(());
         }
-        let parent = self.as_peer();
-        let mut keys = Vec::new();
-        for (key, held) in attached {
-            keys.extend_from_slice(&key.to_le_bytes());
-            let Held::Own(segment) = held else { continue };
-            if segment.is_new_to(&parent) {
-                let size = (segment.bytes().len() as u64).to_le_bytes();
-                let show = Frame { task: *key, payload: &size, ..Frame::new(Kind::Show) };
-                let bytes = [&show.head()?[..], &size].concat();
-                let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-                let sent = rustix::io::retry_on_intr(|| send_with(&self.socket, &bytes, segment.file()))?;
-                (&self.socket).write_all(&bytes[sent..])?;
-            }
-            self.ledger.lend(segment);
+        let (frames, keys) = self.ledger.lend(attached, &self.as_peer());
+        for (frame, held) in frames {
+            let bytes = with_descriptor(&frame)?;
+            let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let sent = rustix::io::retry_on_intr(|| send_with(&self.socket, &bytes, &held))?;
+            (&self.socket).write_all(&bytes[sent..])?;
         }
         self.send(Frame { payload: &keys, ..Frame::new(Kind::Lend) })
     }
@@ -239,6 +231,7 @@ impl Line {
     fn note(self: &Arc<Self>, frame: &Frame<'_>) -> io::Result<bool> {
         match frame.kind {
             Kind::Show => self.ledger.show(frame.task, super::number(frame.payload)?)?,
+            Kind::Hand => self.ledger.hand(frame.task)?,
             Kind::Lend => self.ledger.borrow(frame.payload, &self.as_peer())?,
             Kind::GiveBack => self.ledger.take_back(frame.task),
             Kind::Forget => self.ledger.forget(frame.task),
@@ -457,7 +450,7 @@ impl Worker {
             return self.line.send(Frame { task, ..Frame::new(Kind::Skipped) });
         }
         let is_observed = frame.flags & OBSERVED != 0;
-        if is_observed {
+        if is_observed || frame.flags & FILES != 0 {
             self.line.send(Frame { task, ..Frame::new(Kind::Started) })?;
         }
         let mut out = std::mem::take(&mut self.out);
@@ -465,7 +458,7 @@ impl Worker {
         out.extend_from_slice(&[0; HEAD]);
         let lent = RefCell::new(Vec::new());
         let outcome = match self.entries.get(frame.entry as usize) {
-            Some(Some(Ok(entry))) => self.perform(entry, frame, &came_with, &lent, &mut out),
+            Some(Some(Ok(entry))) => self.perform(entry, frame, came_with, &lent, &mut out),
             Some(Some(Err(why))) => Err(crate::TaskError::not_carried(why.as_str())),
             Some(None) | None => Err(crate::TaskError::not_carried("the parent has not said what function it means")),
         };
@@ -494,7 +487,7 @@ impl Worker {
         &self,
         entry: &Entry,
         frame: &Frame<'_>,
-        came_with: &Attached,
+        came_with: Attached,
         lent: &RefCell<Attached>,
         out: &mut Vec<u8>,
     ) -> Outcome<()> {
@@ -526,7 +519,7 @@ impl Worker {
             let order = Order {
                 bytes: frame.payload,
                 group: is_group.then_some(&group),
-                came_with,
+                came_with: RefCell::new(came_with),
                 to: Some(&self.line.as_peer()),
                 attach: &|more| lent.borrow_mut().extend(more),
             };

@@ -45,6 +45,8 @@ pub(super) enum Kind {
     GiveBack = 14,
     /// Either way: a segment that was shown will not be lent again.
     Forget = 15,
+    /// Either way: a descriptor that goes with the next task or answer comes along.
+    Hand = 16,
 }
 
 /// One frame.
@@ -63,6 +65,8 @@ pub(super) struct Frame<'a> {
 pub(super) const GROUP: u8 = 1;
 /// Someone wants to know when the task starts, and how far it is.
 pub(super) const OBSERVED: u8 = 2;
+/// The parent lets go of what the task has come with when it has started.
+pub(super) const FILES: u8 = 4;
 /// The payload says why there is no value.
 pub(super) const FAILED: u8 = 1;
 /// The worker is to be replaced before the next task: it has too much memory.
@@ -108,10 +112,13 @@ impl<'a> Frame<'a> {
 impl Kind {
     fn of(byte: u8) -> io::Result<Self> {
         use Kind::*;
-        [Hello, Define, Task, Bye, Ready, Broken, Started, Progress, Done, Skipped, Part, Show, Lend, GiveBack, Forget]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("no frame is of kind {byte}")))
+        [
+            Hello, Define, Task, Bye, Ready, Broken, Started, Progress, Done, Skipped, Part, Show, Lend, GiveBack,
+            Forget, Hand,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == byte)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("no frame is of kind {byte}")))
     }
 }
 
