@@ -35,7 +35,7 @@ use std::{
 pub use self::serve::serve_if_worker;
 use self::{
     limits::{Limits, overrun, whole_seconds},
-    link::Link,
+    link::{END, Link, STDERR, TOKENS},
     page::PLACES,
     poller::Poller,
     rest::{Part, Rest},
@@ -977,11 +977,20 @@ impl Core {
                 return;
             }
             for ready in &ready {
-                let link = self.lot().hands.get(&(ready.token / 2)).map(|hand| Arc::clone(&hand.link));
+                let link = self.lot().hands.get(&(ready.token / TOKENS)).map(|hand| Arc::clone(&hand.link));
                 let Some(link) = link else { continue };
-                if ready.token % 2 == 1 {
-                    link.hear(self);
-                    continue;
+                match ready.token % TOKENS {
+                    STDERR => {
+                        link.hear(self);
+                        continue;
+                    }
+                    END => {
+                        // All that it has sent is there.
+                        link.receive(self);
+                        self.bury(&link);
+                        continue;
+                    }
+                    _ => {}
                 }
                 if ready.can_write {
                     link.flush();
@@ -998,7 +1007,7 @@ impl Core {
         if !link.is_first_at_grave() {
             return;
         }
-        self.poller.remove(std::os::fd::AsFd::as_fd(&link.socket));
+        link.strike(self);
         // Also its children, whose group bears its number until it is reaped; and the worker, should it be alive.
         link.kill();
         for _ in 0..20 {

@@ -44,6 +44,8 @@ pub(super) struct Link {
     pub(super) pid: u32,
     pub(super) page: Page,
     pub(super) socket: UnixStream,
+    /// Says when the process ends, also if another one has the other end of the socket by then.
+    end: Option<OwnedFd>,
     pool: Weak<Core>,
     /// A byte in it has the worker look at the page; its end tells the worker that the parent is gone.
     bell: PipeWriter,
@@ -59,6 +61,11 @@ pub(super) struct Link {
     /// How many processes the system had killed for want of memory before this one.
     pub(super) oom_kills: Option<u64>,
 }
+
+/// What of a worker the poller says is ready: the remainder of the token.
+pub(super) const TOKENS: u64 = 4;
+pub(super) const STDERR: u64 = 1;
+pub(super) const END: u64 = 2;
 
 /// The number of no thread.
 const NOBODY: usize = 0;
@@ -151,6 +158,7 @@ impl Link {
             pid: child.id(),
             page,
             socket: ours,
+            end: end_of(&child),
             pool,
             bell,
             child: Mutex::new(Some(child)),
@@ -258,9 +266,9 @@ impl Link {
         }
     }
 
-    /// What the poller calls its socket; its stderr is the next number.
+    /// What the poller calls its socket; the next numbers are its stderr and its end.
     pub(super) fn token(&self) -> u64 {
-        self.id * 2
+        self.id * TOKENS
     }
 
     /// Has the poller listen to this worker.
@@ -269,9 +277,20 @@ impl Link {
         let read = self.attended_by.load(Ordering::SeqCst) == NOBODY;
         pool.poller.add(self.socket.as_fd(), self.token(), Interest { read, write: out.is_stuck })?;
         if let Some(pipe) = &lock(&self.stderr).pipe {
-            pool.poller.add(pipe.as_fd(), self.token() + 1, Interest { read: true, write: false })?;
+            pool.poller.add(pipe.as_fd(), self.token() + STDERR, Interest { read: true, write: false })?;
+        }
+        if let Some(end) = &self.end {
+            pool.poller.add(end.as_fd(), self.token() + END, Interest { read: true, write: false })?;
         }
         Ok(())
+    }
+
+    /// Has the poller listen no longer.
+    pub(super) fn strike(&self, pool: &Core) {
+        pool.poller.remove(self.socket.as_fd());
+        if let Some(end) = &self.end {
+            pool.poller.remove(end.as_fd());
+        }
     }
 
     /// Receives what has come, and does what follows from it. `false` if nothing more will come.
@@ -442,6 +461,19 @@ impl Away for Link {
             }
         }
     }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn end_of(child: &Child) -> Option<OwnedFd> {
+    use rustix::process::{PidfdFlags, pidfd_open};
+    let pid = Pid::from_raw(i32::try_from(child.id()).ok()?)?;
+    // Without one, which is so before Linux 5.3, the socket has to do.
+    pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn end_of(_child: &Child) -> Option<OwnedFd> {
+    None
 }
 
 impl Peer for Link {
