@@ -403,16 +403,19 @@ impl Ledger {
     }
 }
 
+/// What goes with a message that is being written, and to whom, if that is certain.
+type Writing = (Attached, Option<Weak<dyn Peer>>);
+
 thread_local! {
-    /// Set while this thread writes a message: what goes with it, and to whom, if that is certain.
-    static WRITTEN: RefCell<Option<(Attached, Option<Weak<dyn Peer>>)>> = const { RefCell::new(None) };
+    /// Set while this thread writes a message.
+    static WRITTEN: RefCell<Option<Writing>> = const { RefCell::new(None) };
     /// What goes with the messages that this thread reads.
     static READ: RefCell<Vec<Attached>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Calls `write`, which writes a message, to this peer if it is certain. What is to go with it comes back, too.
 pub(crate) fn attaching<R>(to: Option<&Weak<dyn Peer>>, write: impl FnOnce() -> R) -> (R, Attached) {
-    struct Before(Option<(Attached, Option<Weak<dyn Peer>>)>);
+    struct Before(Option<Writing>);
     impl Drop for Before {
         fn drop(&mut self) {
             drop(WRITTEN.replace(self.0.take()));
