@@ -478,7 +478,7 @@ impl<I: Iterator, Out: Send + 'static> Iterator for Map<'_, I, Out> {
             if self.ready.errors.is_empty() {
                 folded = self.ready.values.drain(..).map(Ok).fold(folded, &mut with);
             }
-            while let Some(outcome) = self.ready.next() {
+            for outcome in self.ready.by_ref() {
                 folded = with(folded, outcome);
             }
             match self.advance() {
