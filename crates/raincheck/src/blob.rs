@@ -4,7 +4,7 @@ use std::{fmt, io, ops::Deref, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error as _, SeqAccess, Visitor},
+    de::{SeqAccess, Visitor},
 };
 
 #[cfg(all(feature = "process", unix))]
@@ -233,6 +233,8 @@ impl<'de> Deserialize<'de> for Blob {
 /// Finds what has come with the message.
 #[cfg(all(feature = "process", unix))]
 fn crossed<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<Blob, A::Error> {
+    use serde::de::Error as _;
+
     let mut next = || seq.next_element::<u64>()?.ok_or_else(|| A::Error::custom("a blob is named by two numbers"));
     let (key, len) = (next()?, next()?);
     let held = segment::attached(key).ok_or_else(|| A::Error::custom("the memory of a blob has not come"))?;

@@ -199,6 +199,13 @@ fn one_gibibyte_crosses() {
     assert_eq!(claim(ProcessPool::new(1).submit(ends::call(blob))), Ok((1 << 30, 1, 2)));
 }
 
+/// A segment more may be needed when one comes back late; two hundred calls and ten deaths would show.
+#[cfg(target_os = "linux")]
+#[track_caller]
+fn assert_no_more(now: [usize; 4], before: [usize; 4]) {
+    assert!(now.iter().zip(before).all(|(now, before)| *now <= before + 4), "{now:?} after {before:?}");
+}
+
 /// What the next test starts as a program of its own, where nobody else opens anything.
 #[test]
 #[cfg(target_os = "linux")]
@@ -228,7 +235,7 @@ fn program_whose_descriptors_are_counted() {
     let count = || {
         let worker = claim(pool.submit(pid::call())).unwrap().to_string();
         let here = fs::read_dir("/proc/self/fd").unwrap().count();
-        (here, claim(pool.submit(descriptors::call())).unwrap(), mappings("self"), mappings(&worker))
+        [here, claim(pool.submit(descriptors::call())).unwrap(), mappings("self"), mappings(&worker)]
     };
 
     round();
@@ -236,14 +243,14 @@ fn program_whose_descriptors_are_counted() {
     for _ in 0..5 {
         round();
     }
-    assert_eq!(count(), before);
+    assert_no_more(count(), before);
 
     // A death gives back what its worker held.
     for _ in 0..10 {
         claim(pool.submit(die::call(vec![1; LEAST].into()))).unwrap_err();
     }
     round();
-    assert_eq!(count(), before);
+    assert_no_more(count(), before);
 }
 
 #[test]
