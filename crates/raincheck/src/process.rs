@@ -582,12 +582,12 @@ impl Core {
         hand.is_spent |= hand.taken >= self.tasks_per_worker;
     }
 
-    /// Takes note of what a worker has sent, in the order in which it did. What follows from it comes back.
-    fn note(&self, link: &Arc<Link>, received: &[u8]) -> io::Result<Vec<Act>> {
-        let mut acts = Vec::new();
+    /// Takes note of what a worker has sent, in the order in which it did, and of what follows from it: also
+    /// if an error says that the rest makes no sense.
+    fn note(&self, link: &Arc<Link>, received: &[u8], acts: &mut Vec<Act>) -> io::Result<()> {
         let mut lot = self.lot();
         let Lot { hands, failures, .. } = &mut *lot;
-        let Some(hand) = hands.get_mut(&link.id) else { return Ok(acts) };
+        let Some(hand) = hands.get_mut(&link.id) else { return Ok(()) };
         let mut rest = received;
         let torn = |what: String| Err(io::Error::new(io::ErrorKind::InvalidData, what));
         let (mut broken, mut is_spent, mut returned) = (None, false, Vec::new());
@@ -657,12 +657,12 @@ impl Core {
             returned.extend(take_back(hand));
         } else if hand.flights.len() <= hand.window / 2 {
             hand.learn();
-            self.fill(&mut lot, link.id, &mut acts);
+            self.fill(&mut lot, link.id, acts);
         }
         put_back(&mut lot.queue, returned);
-        self.distribute(&mut lot, &mut acts);
-        self.settle_idle(&mut lot, link.id, &mut acts);
-        Ok(acts)
+        self.distribute(&mut lot, acts);
+        self.settle_idle(&mut lot, link.id, acts);
+        Ok(())
     }
 
     /// Sees what becomes of a worker that may have nothing to do.

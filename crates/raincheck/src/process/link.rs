@@ -317,11 +317,9 @@ impl Link {
         }
         self.ledger.receive(inbox.take_files());
         let noted = inbox.take_whole().and_then(|whole| {
-            if !whole.is_empty() {
-                received.acts = pool.note(self, &whole)?;
-            }
+            let noted = if whole.is_empty() { Ok(()) } else { pool.note(self, &whole, &mut received.acts) };
             received.whole = whole;
-            Ok(())
+            noted
         });
         // Who talks nonsense is done with.
         received.is_over |= noted.is_err();
