@@ -4,6 +4,8 @@
 
 mod measure;
 mod peers;
+#[cfg(target_os = "linux")]
+mod process;
 mod raincheck_peer;
 mod rows;
 mod table;

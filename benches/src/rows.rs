@@ -31,6 +31,9 @@ pub(crate) enum Topic {
     Idle,
     /// Fork and join inside tasks, scopes, and starting a pool
     Nested,
+    /// Calls to other processes, beside Python's pools if `benches/process/setup` has made them ready
+    #[cfg(target_os = "linux")]
+    Process,
 }
 
 impl Topic {
@@ -43,6 +46,8 @@ impl Topic {
             Self::Memory => vec![memory_row(setting)],
             Self::Idle => vec![idle_row(setting)],
             Self::Nested => vec![fib_row(), scope_row(), start_row()],
+            #[cfg(target_os = "linux")]
+            Self::Process => crate::process::rows(setting),
         }
     }
 }

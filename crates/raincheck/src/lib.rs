@@ -161,6 +161,13 @@ pub mod __private {
     pub use crate::carry::{ByError, ByNothing, BySerde, Carrier, Entry};
 }
 
+/// The ways in for `fuzz/`.
+#[cfg(all(fuzzing, feature = "process", unix))]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::process::check_frames;
+}
+
 /// How a task function's value is carried to another process, and the function found there.
 #[cfg(all(feature = "process", unix))]
 #[doc(hidden)]

@@ -33,6 +33,8 @@ use std::{
 };
 
 pub use self::serve::serve_if_worker;
+#[cfg(fuzzing)]
+pub use self::wire::check as check_frames;
 use self::{
     limits::{Limits, overrun, whole_seconds},
     link::{END, Link, STDERR, TOKENS},
@@ -498,7 +500,9 @@ impl Core {
 
     fn distribute(&self, lot: &mut Lot, acts: &mut Vec<Act>) {
         while lot.queue.len() > 0 {
-            let idle = lot.hands.values().find(|hand| hand.is_idle() && !hand.is_spent).map(|hand| hand.link.id);
+            // One that has done all that it may is to be let go.
+            let takes = |hand: &&Hand| hand.is_idle() && !hand.is_spent;
+            let idle = lot.hands.values().find(takes).map(|hand| hand.link.id);
             match idle {
                 Some(id) => self.fill(lot, id, acts),
                 None => break,
@@ -667,10 +671,7 @@ impl Core {
 
     /// Sees what becomes of a worker that may have nothing to do.
     fn settle_idle(&self, lot: &mut Lot, id: u64, acts: &mut Vec<Act>) {
-        let is_free = lot.hands.get(&id).is_some_and(|hand| hand.is_idle() && !hand.is_spent);
-        if is_free && self.relieve(lot, id, acts) {
-            return;
-        }
+        self.relieve(lot, id, acts);
         let is_ending = (lot.closed || lot.broken.is_some()) && lot.queue.len() == 0;
         let Some(hand) = lot.hands.get_mut(&id).filter(|hand| hand.is_idle()) else { return };
         if is_ending || hand.is_spent {
@@ -683,13 +684,14 @@ impl Core {
         }
     }
 
-    /// Gives an idle worker some of what waits with another one. Says whether there was any.
-    fn relieve(&self, lot: &mut Lot, id: u64, acts: &mut Vec<Act>) -> bool {
-        if lot.queue.len() > 0 {
-            return false;
+    /// Gives an idle worker some of what waits with another one. It stays idle if there is none that anybody wants.
+    fn relieve(&self, lot: &mut Lot, id: u64, acts: &mut Vec<Act>) {
+        let takes = |hand: &Hand| hand.is_idle() && !hand.is_spent;
+        if lot.queue.len() > 0 || !lot.hands.get(&id).is_some_and(takes) {
+            return;
         }
         let fullest = lot.hands.values_mut().filter(|hand| hand.link.id != id).max_by_key(|hand| hand.flights.len());
-        let Some(fullest) = fullest.filter(|hand| hand.flights.len() > 1) else { return false };
+        let Some(fullest) = fullest.filter(|hand| hand.flights.len() > 1) else { return };
         let mut taken = VecDeque::new();
         let most = fullest.flights.len() / 2;
         for flight in fullest.flights.iter_mut().rev().take(most) {
@@ -697,10 +699,8 @@ impl Core {
                 taken.push_front(Task::of(sent.task));
             }
         }
-        let found = !taken.is_empty();
         lot.queue.push_front(taken);
         self.fill(lot, id, acts);
-        found
     }
 
     /// Tells a worker to go. It has no task.

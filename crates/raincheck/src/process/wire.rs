@@ -168,13 +168,17 @@ impl Deref for Whole {
 
 /// How much is read at a time, if there is that much.
 const GULP: usize = 64 * 1024;
+/// Memory for a payload is made ready before it comes, if it is no longer than this, or than what has come of it.
+const MOST_AHEAD: usize = 1024 * 1024;
 /// A buffer that is larger is not kept.
 const LARGEST_KEPT: usize = 8 * 1024 * 1024;
 
 impl Inbox {
     /// Reads once. How much has come is returned: 0 says that the other side is gone.
     pub(super) fn read(&mut self, from: impl AsFd) -> io::Result<usize> {
-        let room = self.come + missing(&self.bytes[..self.come]).max(GULP);
+        // A length is believed as far as what has come bears it out: a torn one must not cost gigabytes.
+        let ahead = missing(&self.bytes[..self.come]).min(MOST_AHEAD.max(self.come));
+        let room = self.come + ahead.max(GULP);
         if self.bytes.len() < room {
             self.bytes.resize(room, 0);
         }
@@ -232,6 +236,55 @@ impl Inbox {
     }
 }
 
+/// Receives these bytes as if a worker had sent them, in pieces of so many, and checks that what comes out of them is
+/// what went in: frames and the beginning of one more, or an error. For who makes such bytes up.
+#[cfg(any(test, fuzzing))]
+pub fn check(bytes: &[u8], piece: usize) {
+    let mut rest = bytes;
+    let mut again = Vec::new();
+    let whole = loop {
+        match Frame::split_from(&mut rest) {
+            Ok(Some(frame)) => {
+                again.extend_from_slice(&frame.head().expect("what was that short is that short"));
+                again.extend_from_slice(frame.payload);
+            }
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error.to_string()),
+        }
+    };
+    let used = bytes.len() - rest.len();
+    assert_eq!(again.len(), used);
+    // What a head does not use is not looked at.
+    for (place, (byte, again)) in bytes.iter().zip(&again).enumerate() {
+        assert!(byte == again || *again == 0, "byte {place} was {byte} and is {again}");
+    }
+
+    let (reader, writer) = std::os::unix::net::UnixStream::pair().expect("there are descriptors");
+    let mut inbox = Inbox::default();
+    let mut taken = Vec::new();
+    let mut outcome = Ok(());
+    for piece in bytes.chunks(piece.clamp(1, GULP)) {
+        io::Write::write_all(&mut &writer, piece).expect("a socket holds as much as is read at a time");
+        inbox.read(&reader).expect("someone is there");
+        assert!(inbox.bytes.capacity() <= 2 * (MOST_AHEAD + bytes.len() + GULP), "{}", inbox.bytes.capacity());
+        match inbox.take_whole() {
+            Ok(whole) => {
+                taken.extend_from_slice(&whole);
+                inbox.give_back(whole);
+            }
+            Err(error) => {
+                outcome = Err(error.to_string());
+                break;
+            }
+        }
+    }
+    assert_eq!(outcome, whole);
+    if whole.is_ok() {
+        assert_eq!(taken, bytes[..used]);
+        assert_eq!(inbox.bytes[..inbox.come], *rest);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,5 +308,66 @@ mod tests {
     #[test]
     fn an_unknown_kind_is_an_error_and_no_panic() {
         assert!(Frame::split_from(&mut &[255; 64][..]).is_err());
+    }
+
+    /// The same numbers each time, for the same seed.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, limit: u64) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 % limit) as usize
+        }
+
+        fn bytes(&mut self, most: u64) -> Vec<u8> {
+            (0..self.below(most)).map(|_| self.below(256) as u8).collect()
+        }
+    }
+
+    /// Frames as they should be, of all kinds.
+    fn frames(random: &mut Random) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for _ in 0..random.below(6) {
+            let payload = random.bytes(60);
+            let kind = Kind::of(1 + random.below(10) as u8).unwrap();
+            let (flags, entry, task) = (random.below(4) as u8, random.below(100) as u32, random.0);
+            bytes.extend_from_slice(&Frame { kind, flags, entry, task, payload: &payload }.head().unwrap());
+            bytes.extend_from_slice(&payload);
+        }
+        bytes
+    }
+
+    #[test]
+    fn whatever_comes_is_frames_or_an_error() {
+        let mut random = Random(0x5EED);
+        for round in 0..20_000 {
+            let mut bytes = frames(&mut random);
+            match round % 4 {
+                0 => {}
+                // Torn off.
+                1 => bytes.truncate(random.below(bytes.len() as u64 + 1)),
+                // A bit is wrong, or a few are.
+                2 => {
+                    for _ in 0..1 + random.below(4) {
+                        if !bytes.is_empty() {
+                            let place = random.below(bytes.len() as u64);
+                            bytes[place] ^= 1 << random.below(8);
+                        }
+                    }
+                }
+                _ => bytes = random.bytes(200),
+            }
+            check(&bytes, 1 + random.below(100));
+        }
+    }
+
+    #[test]
+    fn a_length_that_nothing_follows_reserves_little() {
+        let mut bytes = Frame::new(Kind::Done).head().unwrap();
+        bytes[..4].copy_from_slice(&u32::MAX.to_le_bytes());
+
+        check(&bytes, HEAD);
     }
 }

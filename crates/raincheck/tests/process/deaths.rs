@@ -1,5 +1,4 @@
-//! What becomes of tasks whose workers are processes, whatever happens to these.
-#![cfg(all(feature = "process", unix))]
+//! What becomes of a task, and of all others, when its worker dies, overruns, is cancelled or cannot start.
 
 use std::{
     fs,
@@ -10,25 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use raincheck::{Cancel, Death, Executor, Full, Inline, Options, Outcome, ProcessPool, TaskError, TaskFuture};
+use raincheck::{Cancel, Death, Executor, Full, Inline, Options, Outcome, ProcessPool, TaskError};
 
-/// Longer than anything takes here; what takes longer hangs, and the test fails.
-const TOO_LONG: Duration = Duration::from_secs(30);
-
-#[track_caller]
-fn claim<T: Send + 'static>(future: TaskFuture<T>) -> Outcome<T> {
-    future.result_timeout(TOO_LONG).unwrap_or_else(|future| panic!("it hangs: {future:?}"))
-}
-
-#[raincheck::task]
-fn area(width: u32, height: u32) -> u32 {
-    width * height
-}
-
-#[raincheck::task]
-fn pid() -> u32 {
-    std::process::id()
-}
+use crate::{Meeting, TOO_LONG, area, assert_gone, claim, meet, pid};
 
 #[test]
 fn a_call_is_made_in_another_process() {
@@ -36,55 +19,6 @@ fn a_call_is_made_in_another_process() {
 
     assert_eq!(claim(pool.submit(area::call(6, 7))), Ok(42));
     assert_ne!(claim(pool.submit(pid::call())), Ok(std::process::id()));
-}
-
-/// A folder for the test alone, where processes meet: who arrives leaves a file, and waits for another.
-struct Meeting(PathBuf);
-
-impl Meeting {
-    fn new() -> Self {
-        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("raincheck-test-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.clone()
-    }
-
-    /// Waits until so many tasks have arrived.
-    #[track_caller]
-    fn wait_for(&self, arrived: usize) {
-        let start = Instant::now();
-        while fs::read_dir(&self.0).unwrap().filter(|it| it.as_ref().unwrap().file_name() != "open").count() < arrived {
-            assert!(start.elapsed() < TOO_LONG, "fewer than {arrived} arrived");
-            thread::yield_now();
-        }
-    }
-
-    fn open(&self) {
-        fs::write(self.0.join("open"), "").unwrap();
-    }
-}
-
-impl Drop for Meeting {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Arrives, and waits until the meeting is open.
-#[raincheck::task]
-fn meet(folder: &Path, name: u32) -> u32 {
-    fs::write(folder.join(name.to_string()), std::process::id().to_string()).unwrap();
-    let start = Instant::now();
-    while !folder.join("open").exists() {
-        assert!(start.elapsed() < TOO_LONG, "the meeting was never opened");
-        thread::sleep(Duration::from_millis(1));
-    }
-    name
 }
 
 /// Ends its process in one way or another.
@@ -144,7 +78,7 @@ fn a_panic_is_the_tasks_error_and_does_not_cost_the_worker() {
     let error = claim(pool.submit(die::call("a panic"))).unwrap_err();
 
     assert!(error.to_string().ends_with("no umbrella"), "{error}");
-    assert!(error.to_string().contains("process.rs:"), "{error}");
+    assert!(error.to_string().contains("deaths.rs:"), "{error}");
     assert_eq!(claim(pool.submit(pid::call())), before);
 }
 
@@ -166,18 +100,6 @@ fn a_task_that_overruns_is_killed_with_what_it_has_started() {
     let child: u32 = fs::read_to_string(meeting.path().join("child")).unwrap().parse().unwrap();
     assert_gone(child);
     assert_eq!(claim(pool.submit(area::call(2, 2))), Ok(4));
-}
-
-/// Waits until a process is gone: no longer there, or a zombie that whoever has it now will reap.
-#[track_caller]
-fn assert_gone(pid: u32) {
-    let start = Instant::now();
-    while fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !matches!(stat.rsplit(") ").next().and_then(|rest| rest.chars().next()), Some('Z' | 'X')))
-    {
-        assert!(start.elapsed() < Duration::from_secs(1), "process {pid} is still there");
-        thread::yield_now();
-    }
 }
 
 #[test]
@@ -302,6 +224,53 @@ fn workers_are_replaced_after_so_many_tasks_and_none_is_lost() {
 }
 
 #[test]
+fn workers_are_replaced_while_others_submit() {
+    let pool = ProcessPool::builder().workers(2).tasks_per_worker(2).build();
+
+    let tasks: Vec<_> = thread::scope(|scope| {
+        let submit = || (0..100).map(|n| pool.submit(area::call(n, 1))).collect::<Vec<_>>();
+        let submitters = [scope.spawn(submit), scope.spawn(submit)];
+        submitters.into_iter().map(|submitter| submitter.join().unwrap()).collect()
+    });
+
+    for tasks in tasks {
+        assert!((0..).zip(tasks).all(|(n, task)| claim(task) == Ok(n)));
+    }
+}
+
+#[test]
+fn a_pool_ends_whose_workers_have_only_cancelled_tasks_left() {
+    let (pool, begin, [first, second]) = (ProcessPool::new(2), Meeting::new(), [Meeting::new(), Meeting::new()]);
+    let beginning = [1, 2].map(|n| pool.submit(meet::call(begin.path(), n)));
+    begin.wait_for(2);
+    // What a worker does next, and what then lies in its socket.
+    let mut waiting = Vec::new();
+    let running = [&first, &second].map(|meeting| {
+        let task = pool.submit(meet::call(meeting.path(), 1));
+        waiting.push(pool.submit(area::call(1, 1)));
+        task
+    });
+    waiting.extend((0..10).map(|n| pool.submit(area::call(n, 1))));
+    begin.open();
+    first.wait_for(1);
+    second.wait_for(1);
+    assert!(waiting.iter().all(|task| task.cancel() == Cancel::Prevented));
+
+    pool.close();
+    first.open();
+    let start = Instant::now();
+    while pool.pids().len() > 1 {
+        assert!(start.elapsed() < TOO_LONG, "a worker that has nothing to do stays");
+        thread::yield_now();
+    }
+    second.open();
+
+    assert!(pool.join(Some(Instant::now() + TOO_LONG)));
+    assert_eq!(beginning.map(claim), [Ok(1), Ok(2)]);
+    assert_eq!(running.map(claim), [Ok(1), Ok(1)]);
+}
+
+#[test]
 fn an_idle_worker_is_let_go_and_another_comes_when_it_is_needed() {
     let pool = ProcessPool::builder().workers(1).idle_timeout(Duration::from_millis(20)).build();
     let first = claim(pool.submit(pid::call())).unwrap();
@@ -420,7 +389,7 @@ fn parent_that_is_killed() {
 fn no_worker_outlives_its_parent_nor_what_it_has_started() {
     let meeting = Meeting::new();
     let mut parent = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "parent_that_is_killed"])
+        .args(["--ignored", "--exact", "deaths::parent_that_is_killed"])
         .env("MEETING", meeting.path())
         .stdout(std::process::Stdio::null())
         .spawn()
