@@ -180,7 +180,10 @@ impl Inbox {
         let ahead = missing(&self.bytes[..self.come]).min(MOST_AHEAD.max(self.come));
         let room = self.come + ahead.max(GULP);
         if self.bytes.len() < room {
-            self.bytes.resize(room, 0);
+            // Zeroed by the system, which costs nothing until it is used.
+            let mut larger = vec![0; room];
+            larger[..self.come].copy_from_slice(&self.bytes[..self.come]);
+            self.bytes = larger;
         }
         // The system hands over the descriptors of one message at a time, and ours have one each.
         let mut space = [mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
