@@ -5,11 +5,12 @@
 //! field names.
 
 use std::{
+    cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
     fmt, io,
     marker::PhantomData,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -22,9 +23,10 @@ use crate::{
     cell::{Cancel, OnCancel},
     context::{self, State},
     ear::Ear,
-    error::{Outcome, TaskError},
+    error::{Death, Limit, Outcome, TaskError, signal_name},
     map::Applied,
     panics,
+    segment::{self, Attached, Held, Peer},
     task::Body,
 };
 
@@ -33,7 +35,7 @@ pub struct Entry {
     name: &'static str,
     signature: &'static str,
     pub(crate) answer: fn(Order<'_>, &mut Vec<u8>) -> Outcome<()>,
-    pub(crate) keep: fn(&[u8]) -> Outcome<State>,
+    pub(crate) keep: fn(&[u8], &Attached) -> Outcome<State>,
     /// A small number by which this process calls it towards its workers; 0 until it has one.
     number: AtomicU32,
 }
@@ -42,9 +44,23 @@ pub struct Entry {
 #[doc(hidden)]
 pub(crate) struct Order<'a> {
     pub(crate) bytes: &'a [u8],
-    pub(crate) is_group: bool,
-    /// Says which of the inputs of a group comes next.
-    pub(crate) next_input: &'a dyn Fn(usize),
+    /// Who is told of each input, if it is a group of them.
+    pub(crate) group: Option<&'a dyn Steps>,
+    /// What has come with it.
+    pub(crate) came_with: RefCell<Attached>,
+    /// To whom the answer goes, if to another process.
+    pub(crate) to: Option<&'a Weak<dyn Peer>>,
+    /// Takes what goes with the answer.
+    pub(crate) attach: &'a dyn Fn(Attached),
+}
+
+/// Takes note of how far a group of inputs is, so that who dies in one of them does not take the others along.
+pub(crate) trait Steps {
+    /// This input comes next.
+    fn begin(&self, place: usize);
+    /// It is done, and its answer the last thing in `out`. Those answers may be sent, and taken out of there: they
+    /// begin at `first`, and the new one at `last`.
+    fn end(&self, place: usize, out: &mut Vec<u8>, first: usize, last: usize);
 }
 
 impl Entry {
@@ -141,8 +157,12 @@ pub struct Written {
     pub(crate) entry: &'static Entry,
     pub(crate) is_group: bool,
     pub(crate) bytes: Vec<u8>,
+    /// What goes with the bytes.
+    attached: Mutex<Attached>,
     /// Where it waits to be started, once it is on its way.
     berth: Mutex<Option<Berth>>,
+    /// The group that this is what is left of. They are in one place, which is the group's.
+    whole: Option<Arc<Written>>,
 }
 
 /// A place with a worker: which worker, and which of its tasks.
@@ -164,12 +184,52 @@ pub(crate) trait Away: Send + Sync {
 }
 
 impl Written {
-    fn new(entry: &'static Entry, is_group: bool, bytes: Vec<u8>) -> Self {
-        Self { entry, is_group, bytes, berth: Mutex::new(None) }
+    fn new(entry: &'static Entry, is_group: bool, bytes: Vec<u8>, attached: Attached) -> Self {
+        Self { entry, is_group, bytes, attached: Mutex::new(attached), berth: Mutex::new(None), whole: None }
+    }
+
+    /// What is left of a group without its first inputs; `None` if nothing is.
+    pub(crate) fn without_first(self: &Arc<Self>, inputs: usize) -> Option<Arc<Self>> {
+        let mut rest = &self.bytes[..];
+        for _ in 0..inputs {
+            unframed(&mut rest)?;
+        }
+        let whole = self.whole.as_ref().unwrap_or(self);
+        let rest =
+            Self { whole: Some(Arc::clone(whole)), ..Self::new(self.entry, true, rest.to_vec(), self.attached()) };
+        (!rest.bytes.is_empty()).then(|| Arc::new(rest))
+    }
+
+    pub(crate) fn attached(&self) -> Attached {
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether descriptors go with it that the worker is to have alone.
+    pub(crate) fn has_files(&self) -> bool {
+        // A group may have to be sent again.
+        let attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.is_group && attached.iter().any(|(_, held)| matches!(held, Held::File(..)))
+    }
+
+    /// Lets go of those, once it has started: nobody else will be sent it.
+    pub(crate) fn let_files_go(&self) {
+        if self.has_files() {
+            let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+            let gone = std::mem::take(&mut *attached);
+            drop(attached);
+            drop(gone);
+        }
+    }
+
+    /// How many inputs a group has.
+    pub(crate) fn inputs(&self) -> usize {
+        let mut rest = &self.bytes[..];
+        std::iter::from_fn(|| unframed(&mut rest)).count()
     }
 
     fn berth(&self) -> std::sync::MutexGuard<'_, Option<Berth>> {
-        self.berth.lock().unwrap_or_else(PoisonError::into_inner)
+        let whole = self.whole.as_deref().unwrap_or(self);
+        whole.berth.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts it on its way.
@@ -214,21 +274,24 @@ impl Written {
 /// Writes a call down.
 pub(crate) fn write_call<F: TaskFunction>(args: F::Args) -> Result<Arc<Written>, TaskError> {
     let mut bytes = Vec::new();
-    user(|| write(&args, &mut bytes)).map_err(|why| unwritable::<F>(&why))?;
-    Ok(Arc::new(Written::new(F::entry(), false, bytes)))
+    let (written, attached) = segment::attaching(None, || user(|| write(&args, &mut bytes)));
+    written.map_err(|why| unwritable::<F>(&why))?;
+    Ok(Arc::new(Written::new(F::entry(), false, bytes, attached)))
 }
 
 /// Writes the calls of one function down, which go together.
 pub(crate) fn write_calls<F: TaskFunction>(calls: impl Iterator<Item = F::Args>) -> Result<Arc<Written>, TaskError> {
     let mut bytes = Vec::new();
-    user(|| {
-        for args in calls {
-            framed(&mut bytes, |bytes| write(&args, bytes))?;
-        }
-        Ok(())
-    })
-    .map_err(|why| unwritable::<F>(&why))?;
-    Ok(Arc::new(Written::new(F::entry(), true, bytes)))
+    let (written, attached) = segment::attaching(None, || {
+        user(|| {
+            for args in calls {
+                framed(&mut bytes, |bytes| write(&args, bytes))?;
+            }
+            Ok(())
+        })
+    });
+    written.map_err(|why| unwritable::<F>(&why))?;
+    Ok(Arc::new(Written::new(F::entry(), true, bytes, attached)))
 }
 
 fn unwritable<F: TaskFunction>(why: &str) -> TaskError {
@@ -246,12 +309,13 @@ pub(crate) fn read_values<F: TaskFunction>(bytes: &[u8]) -> Outcome<Applied<F::O
     let mut rest = bytes;
     let torn = || TaskError::not_carried(format!("the values of `{}` are torn", F::NAME));
     let took = Duration::from_nanos(u64::from_le_bytes(
-        *rest.split_off(..8).and_then(|it| it.first_chunk()).ok_or_else(torn)?,
+        *rest.split_off(..TOOK).and_then(|it| it.first_chunk()).ok_or_else(torn)?,
     ));
     let (mut values, mut errors) = (Vec::new(), VecDeque::new());
-    while let Some(kind) = rest.split_off_first() {
-        let bytes = unframed(&mut rest).ok_or_else(torn)?;
-        let value = if *kind == 0 { read_value::<F>(bytes) } else { Err(read_error(bytes)) };
+    while !rest.is_empty() {
+        let answer = split_answer(&mut rest).ok_or_else(torn)?;
+        let (kind, bytes) = (answer[0], &answer[ANSWER_HEAD..]);
+        let value = if kind == 0 { read_value::<F>(bytes) } else { Err(read_error(bytes)) };
         match value {
             Ok(value) => values.push(value),
             Err(error) => errors.push_back((values.len() + errors.len(), error)),
@@ -270,44 +334,85 @@ pub(crate) fn read_values<F: TaskFunction>(bytes: &[u8]) -> Outcome<Applied<F::O
 
 /// Does an order, as the worker that was given it, and writes the value down.
 fn answer<F: TaskFunction>(order: Order<'_>, out: &mut Vec<u8>) -> Outcome<()> {
-    if order.is_group {
-        return answer_group::<F>(&order, out);
+    match order.group {
+        Some(steps) => answer_group::<F>(&order, steps, out),
+        None => answer_one::<F>(&order, order.bytes, out),
     }
-    answer_one::<F>(order.bytes, out)
 }
 
-fn answer_one<F: TaskFunction>(bytes: &[u8], out: &mut Vec<u8>) -> Outcome<()> {
-    let args = read_args::<F>(bytes)?;
+fn answer_one<F: TaskFunction>(order: &Order<'_>, bytes: &[u8], out: &mut Vec<u8>) -> Outcome<()> {
+    let came_with = if order.group.is_some() { order.came_with.borrow().clone() } else { order.came_with.take() };
+    let args = read_args::<F>(bytes, &came_with)?;
+    // What the task drops is gone.
+    drop(came_with);
     let value = CallBody::<F>::of(args).perform()?;
-    write_value::<F>(value, out)
-}
-
-fn answer_group<F: TaskFunction>(order: &Order<'_>, out: &mut Vec<u8>) -> Outcome<()> {
-    let start = Instant::now();
-    out.extend_from_slice(&[0; 8]);
-    let mut rest = order.bytes;
-    let mut place = 0;
-    while let Some(bytes) = unframed(&mut rest) {
-        (order.next_input)(place);
-        place += 1;
-        let head = out.len();
-        out.extend_from_slice(&[0; 5]);
-        let done = if context::cancelled() { Err(TaskError::Cancelled) } else { answer_one::<F>(bytes, out) };
-        if let Err(error) = &done {
-            out.truncate(head + 5);
-            write_error(error, out);
-        }
-        out[head] = u8::from(done.is_err());
-        let length = u32::try_from(out.len() - head - 5).map_err(|_| TaskError::not_carried(TOO_LARGE))?;
-        out[head + 1..head + 5].copy_from_slice(&length.to_le_bytes());
+    let (written, attached) = segment::attaching(order.to, || write_value::<F>(value, out));
+    written?;
+    if !attached.is_empty() {
+        (order.attach)(attached);
     }
-    let took = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    out[..8].copy_from_slice(&took.to_le_bytes());
     Ok(())
 }
 
-fn read_args<F: TaskFunction>(bytes: &[u8]) -> Outcome<F::Args> {
-    user(|| read(bytes))
+fn answer_group<F: TaskFunction>(order: &Order<'_>, steps: &dyn Steps, out: &mut Vec<u8>) -> Outcome<()> {
+    let start = Instant::now();
+    let before = out.len();
+    out.extend_from_slice(&[0; TOOK]);
+    let first = out.len();
+    let mut rest = order.bytes;
+    let mut place = 0;
+    while let Some(bytes) = unframed(&mut rest) {
+        steps.begin(place);
+        let last = out.len();
+        let done = if context::cancelled() { Err(TaskError::Cancelled) } else { frame_answer::<F>(order, bytes, out) };
+        if let Err(error) = &done {
+            out.truncate(last);
+            write_failure(error, out);
+        }
+        steps.end(place, out, first, last);
+        place += 1;
+    }
+    out[before..first].copy_from_slice(&nanoseconds(start.elapsed()));
+    Ok(())
+}
+
+/// How long a group took stands before its answers.
+pub(crate) const TOOK: usize = 8;
+
+/// Before each answer stands whether it is an error, and how long it is.
+const ANSWER_HEAD: usize = 5;
+
+pub(crate) fn nanoseconds(time: Duration) -> [u8; TOOK] {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).to_le_bytes()
+}
+
+fn frame_answer<F: TaskFunction>(order: &Order<'_>, bytes: &[u8], out: &mut Vec<u8>) -> Outcome<()> {
+    let head = out.len();
+    out.extend_from_slice(&[0; ANSWER_HEAD]);
+    answer_one::<F>(order, bytes, out)?;
+    let length = u32::try_from(out.len() - head - ANSWER_HEAD).map_err(|_| TaskError::not_carried(TOO_LARGE))?;
+    out[head + 1..head + ANSWER_HEAD].copy_from_slice(&length.to_le_bytes());
+    Ok(())
+}
+
+/// Writes down that an input of a group has no value, among those that have.
+pub(crate) fn write_failure(error: &TaskError, out: &mut Vec<u8>) {
+    out.push(1);
+    framed(out, |out| {
+        write_error(error, out);
+        Ok(())
+    })
+    .expect("an error's text is not that long");
+}
+
+/// Takes the first answer of those of a group, with its head; `None` if none is there whole.
+pub(crate) fn split_answer<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = u32::from_le_bytes(*rest.get(1..)?.first_chunk()?);
+    rest.split_off(..usize::try_from(length).ok()?.checked_add(ANSWER_HEAD)?)
+}
+
+fn read_args<F: TaskFunction>(bytes: &[u8], came_with: &Attached) -> Outcome<F::Args> {
+    segment::detaching(came_with, || user(|| read(bytes)))
         .map_err(|why| TaskError::not_carried(format!("the arguments of `{}` cannot be read back: {why}", F::NAME)))
 }
 
@@ -317,8 +422,8 @@ fn write_value<F: TaskFunction>(value: F::Output, out: &mut Vec<u8>) -> Outcome<
 }
 
 /// Makes a call whose value stays with the worker.
-fn keep<F: TaskFunction>(bytes: &[u8]) -> Outcome<State> {
-    let args = read_args::<F>(bytes)?;
+fn keep<F: TaskFunction>(bytes: &[u8], came_with: &Attached) -> Outcome<State> {
+    let args = read_args::<F>(bytes, came_with)?;
     let value = match panics::catch(|| F::start(args))? {
         Begun::Value(value) => value,
         Begun::Future(future) => panics::catch(|| crate::drive::block_on(future))?,
@@ -340,7 +445,7 @@ pub(crate) fn apply_here<F: TaskFunction>(written: &Written) -> Outcome<Applied<
         let value = if context::cancelled() {
             Err(TaskError::Cancelled)
         } else {
-            read_args::<F>(bytes).and_then(|args| CallBody::<F>::of(args).perform())
+            read_args::<F>(bytes, &written.attached()).and_then(|args| CallBody::<F>::of(args).perform())
         };
         match value {
             Ok(value) => values.push(value),
@@ -352,7 +457,7 @@ pub(crate) fn apply_here<F: TaskFunction>(written: &Written) -> Outcome<Applied<
 
 /// Calls a function whose arguments are written down, in this process.
 pub(crate) fn args_of<F: TaskFunction>(written: &Written) -> Outcome<F::Args> {
-    read_args::<F>(&written.bytes)
+    read_args::<F>(&written.bytes, &written.attached())
 }
 
 /// Writes a value in MessagePack.
@@ -363,11 +468,36 @@ pub(crate) fn write<T: Serialize + ?Sized>(value: &T, to: &mut Vec<u8>) -> Resul
 
 /// Reads a value in MessagePack, which must be all there is.
 pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let _reading = Reading::begin();
     let mut rest = bytes;
     let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
     let value = T::deserialize(&mut deserializer).map_err(|error| error.to_string())?;
     drop(deserializer);
     if rest.is_empty() { Ok(value) } else { Err(format!("{} bytes are left over", rest.len())) }
+}
+
+thread_local! {
+    static READERS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether this thread reads what [`write`] has written.
+pub(crate) fn is_reading() -> bool {
+    READERS.get() > 0
+}
+
+struct Reading;
+
+impl Reading {
+    fn begin() -> Self {
+        READERS.set(READERS.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        READERS.set(READERS.get() - 1);
+    }
 }
 
 /// Appends what `write` writes, with its length before it.
@@ -388,6 +518,13 @@ fn unframed<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     rest.split_off(..usize::try_from(length).ok()?)
 }
 
+/// An error as it is written down: which it is, and what it says.
+type ErrorParts = (u8, String, Option<String>, Option<DeathParts>);
+type DeathParts = (u32, Option<String>, Option<Duration>, Option<i32>, Option<i32>, Option<u8>, String);
+
+/// The limits, each in the place by whose number it is written down.
+const LIMITS: &[Limit] = &[Limit::ProcessorTime, Limit::Memory, Limit::SystemMemory];
+
 /// Writes down why a task has no value.
 pub(crate) fn write_error(error: &TaskError, to: &mut Vec<u8>) {
     let (kind, text, place) = match error {
@@ -395,19 +532,34 @@ pub(crate) fn write_error(error: &TaskError, to: &mut Vec<u8>) {
         TaskError::Cancelled => (1, String::new(), None),
         TaskError::NotCarried(why) => (2, why.to_string(), None),
         TaskError::WorkerLost(lost) => (3, lost.reason().to_owned(), None),
-        TaskError::TimedOut { .. } | TaskError::Refused | TaskError::ShutDown | TaskError::AllFailed(_) => {
-            (3, error.to_string(), None)
-        }
+        TaskError::Refused => (4, String::new(), None),
+        TaskError::ShutDown => (5, String::new(), None),
+        TaskError::TimedOut { .. } | TaskError::AllFailed(_) => (3, error.to_string(), None),
     };
-    write::<(u8, String, Option<String>)>(&(kind, text, place), to).expect("a vector takes what is written to it");
+    let death = match error {
+        TaskError::WorkerLost(lost) => lost.death().map(|death| {
+            let Death { pid, task, ran, exit_code, signal, overran, stderr, .. } = death.clone();
+            let overran = overran.and_then(|limit| LIMITS.iter().position(|it| *it == limit)).map(|it| it as u8);
+            (pid, task, ran, exit_code, signal, overran, stderr)
+        }),
+        _ => None,
+    };
+    write::<ErrorParts>(&(kind, text, place, death), to).expect("a vector takes what is written to it");
 }
 
 pub(crate) fn read_error(bytes: &[u8]) -> TaskError {
-    match read::<(u8, String, Option<String>)>(bytes) {
-        Ok((0, message, place)) => TaskError::panicked(message, place),
+    match read::<ErrorParts>(bytes) {
+        Ok((0, message, place, _)) => TaskError::panicked(message, place),
         Ok((1, ..)) => TaskError::Cancelled,
-        Ok((2, why, _)) => TaskError::not_carried(why),
-        Ok((_, why, _)) => TaskError::worker_lost(why),
+        Ok((2, why, ..)) => TaskError::not_carried(why),
+        Ok((4, ..)) => TaskError::Refused,
+        Ok((5, ..)) => TaskError::ShutDown,
+        Ok((.., Some((pid, task, ran, exit_code, signal, overran, stderr)))) => {
+            let signal_name = signal.and_then(signal_name);
+            let overran = overran.and_then(|limit| LIMITS.get(usize::from(limit)).copied());
+            TaskError::worker_died(Death { pid, task, ran, exit_code, signal, signal_name, overran, stderr })
+        }
+        Ok((_, why, ..)) => TaskError::worker_lost(why),
         Err(why) => TaskError::not_carried(format!("the worker's error cannot be read: {why}")),
     }
 }

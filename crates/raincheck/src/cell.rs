@@ -212,8 +212,12 @@ pub(crate) trait Runnable: Send + Sync {
 pub(crate) trait Remote: Runnable {
     /// The work as it was written down; `None` if it was not, or it is done.
     fn written(&self) -> Option<Arc<Written>>;
+    /// Whether it has its outcome.
+    fn is_over(&self) -> bool;
     /// Whether it must be said when it starts and how far it is.
     fn is_observed(&self) -> bool;
+    /// How long it may take.
+    fn time_limit(&self) -> Option<Duration>;
     /// Takes note that a worker has started it. How long it may take comes back.
     fn begin(&self, lane: Lane) -> Option<Duration>;
     fn progress(&self, done: u64);
@@ -530,8 +534,16 @@ impl<B: Body, X: Terms> Remote for Cell<B, B::Output, X> {
         }
     }
 
+    fn is_over(&self) -> bool {
+        self.flags.is_done()
+    }
+
     fn is_observed(&self) -> bool {
         X::OBSERVED
+    }
+
+    fn time_limit(&self) -> Option<Duration> {
+        self.terms.time_limit()
     }
 
     fn begin(&self, lane: Lane) -> Option<Duration> {

@@ -57,7 +57,21 @@ pub struct Death {
     pub(crate) exit_code: Option<i32>,
     pub(crate) signal: Option<i32>,
     pub(crate) signal_name: Option<&'static str>,
+    pub(crate) overran: Option<Limit>,
     pub(crate) stderr: String,
+}
+
+/// What a worker that was a process had used up when it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Limit {
+    /// The processor time that the task was given.
+    ProcessorTime,
+    /// The memory that the worker was given, or that there was: an allocation failed.
+    Memory,
+    /// The memory of the whole system, or of the group of processes that it was in: the system killed processes
+    /// meanwhile, and most likely this one for that.
+    SystemMemory,
 }
 
 impl TaskError {
@@ -148,10 +162,42 @@ impl Death {
         self.signal_name
     }
 
+    /// Which limit it ran into, as far as that can be known.
+    pub fn overran(&self) -> Option<Limit> {
+        self.overran
+    }
+
     /// The last lines that it wrote to stderr.
     pub fn stderr(&self) -> &str {
         &self.stderr
     }
+}
+
+/// What the system calls a signal.
+#[cfg(all(feature = "process", unix))]
+pub(crate) fn signal_name(number: i32) -> Option<&'static str> {
+    use rustix::process::Signal;
+    let names = [
+        (Signal::HUP, "SIGHUP"),
+        (Signal::INT, "SIGINT"),
+        (Signal::QUIT, "SIGQUIT"),
+        (Signal::ILL, "SIGILL"),
+        (Signal::TRAP, "SIGTRAP"),
+        (Signal::ABORT, "SIGABRT"),
+        (Signal::BUS, "SIGBUS"),
+        (Signal::FPE, "SIGFPE"),
+        (Signal::KILL, "SIGKILL"),
+        (Signal::USR1, "SIGUSR1"),
+        (Signal::SEGV, "SIGSEGV"),
+        (Signal::USR2, "SIGUSR2"),
+        (Signal::PIPE, "SIGPIPE"),
+        (Signal::ALARM, "SIGALRM"),
+        (Signal::TERM, "SIGTERM"),
+        (Signal::XCPU, "SIGXCPU"),
+        (Signal::XFSZ, "SIGXFSZ"),
+        (Signal::SYS, "SIGSYS"),
+    ];
+    names.into_iter().find(|(signal, _)| signal.as_raw() == number).map(|(_, name)| name)
 }
 
 impl fmt::Display for Death {
@@ -163,6 +209,9 @@ impl fmt::Display for Death {
             (None, Some(signal), None) => write!(f, "was ended by signal {signal}")?,
             (None, None, None) => f.write_str("is gone")?,
         }
+        if let Some(limit) = &self.overran {
+            write!(f, " ({limit})")?;
+        }
         if let Some(task) = &self.task {
             write!(f, " while it ran `{task}`")?;
         }
@@ -173,6 +222,16 @@ impl fmt::Display for Death {
             write!(f, "; its last lines on stderr:\n{}", self.stderr)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ProcessorTime => "its processor time was used up",
+            Self::Memory => "it ran out of memory",
+            Self::SystemMemory => "the system ran out of memory",
+        })
     }
 }
 

@@ -27,7 +27,7 @@
 //! | borrow | [`Executor::scope`], [`Executor::for_each`] |
 //! | agree on more | [`Executor::with`] and [`Options`]: priority, time limit, observer, label |
 //! | do it later, or again | [`Executor::submit_after`], [`submit_at_fixed_rate`](Executor::submit_at_fixed_rate), [`submit_retrying`](Executor::submit_retrying) |
-//! | name it and send it | `#[task]`, [`Call`] |
+//! | name it and send it | `#[task]`, [`Call`]; many bytes as a [`Blob`] |
 //! | write an executor, or bridge to something that calls back | [`Executor`], [`promise`] |
 //!
 //! # What is promised
@@ -50,6 +50,8 @@
 //! - `tokio`: the executor `Tokio`.
 //! - `process`: the executor `ProcessPool`, on Unix; elsewhere it adds nothing.
 
+#[cfg(feature = "task")]
+mod blob;
 #[cfg(feature = "task")]
 mod call;
 #[cfg(all(feature = "process", unix))]
@@ -76,6 +78,8 @@ mod promise;
 mod queue;
 mod schedule;
 mod scope;
+#[cfg(all(feature = "process", unix))]
+mod segment;
 mod setup;
 mod shared;
 mod sync;
@@ -90,19 +94,23 @@ mod wait;
 #[cfg(feature = "tokio")]
 pub use self::tokio::{Tokio, TokioBuilder};
 #[cfg(feature = "task")]
+pub use blob::Blob;
+#[cfg(feature = "task")]
 pub use call::{Call, Context, Input, Portable, TaskFunction, TaskOf};
 #[cfg(all(feature = "process", unix))]
 pub use carry::{Entry, PortableError, tasks};
 pub use cell::Cancel;
 pub use combine::{all, all_settled, any, race};
 pub use context::{Home, blocking, cancelled, checkpoint, lane, progress, with_worker_state};
-pub use error::{Death, Lost, Outcome, Panic, TaskError};
+pub use error::{Death, Limit, Lost, Outcome, Panic, TaskError};
 pub use event::{Ending, Event, Lane, Moment, Observer, TaskId};
 pub use executor::{Executor, Handle, InProcess, With};
 pub use future::TaskFuture;
 pub use inline::Inline;
 pub use map::{Function, Map, MapAsCompleted};
 pub use options::Options;
+#[cfg(all(feature = "process", unix, not(target_vendor = "apple")))]
+pub use process::channel::{ChannelError, Receiver, Sender, channel};
 #[cfg(all(feature = "process", unix))]
 pub use process::{ProcessPool, ProcessPoolBuilder, serve_if_worker};
 pub use program::{default_pool, for_each, map, scope, submit};

@@ -10,9 +10,13 @@
 //! itself: the worker to start it, the parent to cancel it or give it to another.
 
 mod boot;
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) mod channel;
+mod limits;
 mod link;
 mod page;
 mod poller;
+mod rest;
 mod serve;
 mod wire;
 
@@ -32,23 +36,26 @@ pub use self::serve::serve_if_worker;
 #[cfg(fuzzing)]
 pub use self::wire::check as check_frames;
 use self::{
-    link::Link,
+    limits::{Limits, overrun, whole_seconds},
+    link::{END, Link, STDERR, TOKENS},
     page::PLACES,
     poller::Poller,
+    rest::{Part, Rest},
     serve::{Hello, Prepared},
-    wire::{FAILED, Frame, GROUP, Kind, OBSERVED},
+    wire::{FAILED, FILES, Frame, GROUP, Kind, OBSERVED, SPENT},
 };
 use crate::{
     call::{Call, TaskFunction},
     carry::{self, Berth, Written},
     cell::{Cancel, Remote},
     context,
-    error::{Death, TaskError},
+    error::{Death, TaskError, signal_name},
     event::Lane,
     executor::Executor,
     options::Options,
     panics,
     queue::{Lanes, Queue},
+    segment::{self, Attached},
     setup::{Full, Setup, setup_methods},
     task::Task,
     timer::{self, Alarm},
@@ -91,11 +98,12 @@ pub struct ProcessPool {
 pub struct ProcessPoolBuilder {
     setup: Setup,
     program: Option<OsString>,
-    initializer: Option<Result<Prepared, TaskError>>,
-    worker_state: Option<Result<Prepared, TaskError>>,
+    initializer: Option<Result<Preparation, TaskError>>,
+    worker_state: Option<Result<Preparation, TaskError>>,
     tasks_per_worker: usize,
     idle: Option<Duration>,
     grace: Option<Duration>,
+    limits: Limits,
 }
 
 impl ProcessPool {
@@ -118,6 +126,7 @@ impl ProcessPool {
             tasks_per_worker: usize::MAX,
             idle: None,
             grace: None,
+            limits: Limits::default(),
         }
     }
 
@@ -179,6 +188,41 @@ impl ProcessPoolBuilder {
         self
     }
 
+    /// Gives each task so much processor time, in whole seconds, at least one. A task that uses it up is ended with its
+    /// worker, by SIGXCPU; [`Death::overran`] says so. What it starts has the same time again, each. In a
+    /// [`map`](Executor::map) each input has it.
+    #[must_use]
+    pub fn processor_time(mut self, limit: Duration) -> Self {
+        self.limits.processor_time = Some(whole_seconds(limit));
+        self
+    }
+
+    /// Gives each worker so many bytes of address space: what it maps counts, whether it is used or not. When it asks for
+    /// more it gets none, which ends it as a rule; [`Death::overran`] says so. The system must know `RLIMIT_AS`: Linux
+    /// does, macOS ignores it.
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.limits.memory = Some(bytes);
+        self
+    }
+
+    /// Lets each worker have so many files open, a dozen of which it needs itself. One more is an error to the task that
+    /// opens it.
+    #[must_use]
+    pub fn open_files(mut self, files: u64) -> Self {
+        self.limits.open_files = Some(files);
+        self
+    }
+
+    /// Replaces each worker that has more than so many bytes of memory to itself when a task is done. No task is lost by
+    /// that.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[must_use]
+    pub fn memory_ceiling(mut self, bytes: u64) -> Self {
+        self.limits.ceiling = Some(bytes);
+        self
+    }
+
     /// Makes the pool. Its workers are started by the first tasks.
     pub fn build(self) -> ProcessPool {
         panics::note_places();
@@ -190,8 +234,12 @@ impl ProcessPoolBuilder {
                  first in `main`",
             ));
         }
-        let mut prepare = |call: Option<Result<Prepared, TaskError>>| match call.transpose() {
-            Ok(call) => call,
+        let mut attached = Vec::new();
+        let mut prepare = |call: Option<Result<Preparation, TaskError>>| match call.transpose() {
+            Ok(call) => call.map(|(call, segments)| {
+                attached.extend(segments);
+                call
+            }),
             Err(error) => {
                 broken = Some(error);
                 None
@@ -205,9 +253,11 @@ impl ProcessPoolBuilder {
             program: self.program.unwrap_or_else(own_program),
             initializer,
             worker_state,
+            attached,
             tasks_per_worker: self.tasks_per_worker,
             idle: self.idle,
             grace: self.grace,
+            limits: self.limits,
             lot: Mutex::new(Lot { broken, ..Lot::default() }),
             room: Condvar::new(),
             ended: Condvar::new(),
@@ -219,11 +269,15 @@ impl ProcessPoolBuilder {
 }
 
 /// Writes down a call that every worker makes.
-fn prepared<F: TaskFunction>(call: Call<F>) -> Result<Prepared, TaskError> {
+fn prepared<F: TaskFunction>(call: Call<F>) -> Result<Preparation, TaskError> {
     let written = carry::write_call::<F>(call.into_args())?;
     let entry = written.entry;
-    Ok((entry.name().to_owned(), entry.signature().to_owned(), written.bytes.clone()))
+    let call = (entry.name().to_owned(), entry.signature().to_owned(), written.bytes.clone());
+    Ok((call, written.attached()))
 }
+
+/// Such a call, and what goes with it.
+type Preparation = (Prepared, Attached);
 
 /// This program, also if its file has been replaced.
 fn own_program() -> OsString {
@@ -240,9 +294,12 @@ pub(crate) struct Core {
     program: OsString,
     initializer: Option<Prepared>,
     worker_state: Option<Prepared>,
+    /// What goes with these calls.
+    attached: Attached,
     tasks_per_worker: usize,
     idle: Option<Duration>,
     grace: Option<Duration>,
+    limits: Limits,
     lot: Mutex<Lot>,
     /// There is room in a bounded queue.
     room: Condvar,
@@ -282,6 +339,8 @@ struct Hand {
     next_task: u64,
     /// How many tasks it has been given in all.
     taken: usize,
+    /// It gets no more, and goes when it has done what it has.
+    is_spent: bool,
     /// Which functions it has been told of.
     defined: Vec<bool>,
     /// How many tasks may be with it, which goes by how long they take.
@@ -307,6 +366,8 @@ struct Flight {
     number: u64,
     /// `None` once it was taken back.
     task: Option<Sent>,
+    /// What has come of a group that is not done.
+    part: Part,
 }
 
 /// What is known of a task that was sent.
@@ -331,7 +392,9 @@ enum Act {
     Begin(Sent, u64, u64, Lane),
     Progress(Sent, u64, u64, Lane, u64),
     /// The value is in this range of what was received.
-    Answer(Sent, Lane, bool, Range<usize>),
+    Answer(Sent, Lane, bool, Range<usize>, Attached),
+    /// The same for the rest of a group.
+    Complete(Sent, Lane, Part, Range<usize>, Attached),
     End(Sent, Lane, TaskError),
     /// It never started.
     Refuse(Arc<dyn Remote>, TaskError),
@@ -385,6 +448,7 @@ impl Hand {
             flights: VecDeque::new(),
             next_task: 1,
             taken: 0,
+            is_spent: false,
             defined: Vec::new(),
             window: 2,
             since: Instant::now(),
@@ -437,7 +501,7 @@ impl Core {
     fn distribute(&self, lot: &mut Lot, acts: &mut Vec<Act>) {
         while lot.queue.len() > 0 {
             // One that has done all that it may is to be let go.
-            let takes = |hand: &&Hand| hand.is_idle() && hand.taken < self.tasks_per_worker;
+            let takes = |hand: &&Hand| hand.is_idle() && !hand.is_spent;
             let idle = lot.hands.values().find(takes).map(|hand| hand.link.id);
             match idle {
                 Some(id) => self.fill(lot, id, acts),
@@ -466,7 +530,7 @@ impl Core {
             hand.since = Instant::now();
             hand.answered = 0;
         }
-        while hand.flights.len() < window && hand.taken < self.tasks_per_worker {
+        while hand.flights.len() < window && !hand.is_spent {
             let Some(task) = queue.pop() else { break };
             self.send(hand, task, acts);
         }
@@ -504,6 +568,7 @@ impl Core {
         }
         let mut flags = 0;
         flags |= if written.is_group { GROUP } else { 0 };
+        flags |= if written.has_files() { FILES } else { 0 };
         if task.is_observed() {
             flags |= OBSERVED;
             link.be_observed();
@@ -514,20 +579,22 @@ impl Core {
             return acts.push(Act::Refuse(task, error));
         }
         let moments = task.is_observed().then(Arc::default);
-        hand.flights.push_back(Flight { number, task: Some(Sent { task, written, moments }) });
+        let task = Some(Sent { task, written, moments });
+        hand.flights.push_back(Flight { number, task, part: Part::default() });
         hand.next_task += 1;
         hand.taken += 1;
+        hand.is_spent |= hand.taken >= self.tasks_per_worker;
     }
 
-    /// Takes note of what a worker has sent, in the order in which it did. What follows from it comes back.
-    fn note(&self, link: &Arc<Link>, received: &[u8]) -> io::Result<Vec<Act>> {
-        let mut acts = Vec::new();
+    /// Takes note of what a worker has sent, in the order in which it did, and of what follows from it: also
+    /// if an error says that the rest makes no sense.
+    fn note(&self, link: &Arc<Link>, received: &[u8], acts: &mut Vec<Act>) -> io::Result<()> {
         let mut lot = self.lot();
         let Lot { hands, failures, .. } = &mut *lot;
-        let Some(hand) = hands.get_mut(&link.id) else { return Ok(acts) };
+        let Some(hand) = hands.get_mut(&link.id) else { return Ok(()) };
         let mut rest = received;
         let torn = |what: String| Err(io::Error::new(io::ErrorKind::InvalidData, what));
-        let mut broken = None;
+        let (mut broken, mut is_spent, mut returned) = (None, false, Vec::new());
         while let Some(frame) = Frame::split_from(&mut rest)? {
             match frame.kind {
                 Kind::Done | Kind::Skipped => {
@@ -535,19 +602,35 @@ impl Core {
                         return torn(format!("task {} is answered out of turn", frame.task));
                     }
                     let Some(flight) = hand.flights.pop_front() else { continue };
+                    let attached = link.ledger.take_next();
                     hand.answered += 1;
+                    is_spent |= frame.kind == Kind::Done && frame.flags & SPENT != 0;
                     let Some(sent) = flight.task else { continue };
                     if frame.kind == Kind::Done {
                         let end = received.len() - rest.len();
                         let payload = end - frame.payload.len()..end;
-                        acts.push(Act::Answer(sent, link.lane, frame.flags & FAILED != 0, payload));
+                        let is_failed = frame.flags & FAILED != 0;
+                        acts.push(if flight.part.is_empty() || is_failed {
+                            Act::Answer(sent, link.lane, is_failed, payload, attached)
+                        } else {
+                            Act::Complete(sent, link.lane, flight.part, payload, attached)
+                        });
+                    } else if sent.written.disembark() {
+                        returned.push(Task::of(sent.task));
                     } else {
                         acts.push(Act::Forget(sent.task));
                     }
                 }
+                Kind::Part => match hand.flights.front_mut() {
+                    Some(flight) if flight.number == frame.task => {
+                        flight.part.add(frame.entry, frame.payload, link.ledger.take_next())?;
+                    }
+                    _ => return torn(format!("task {} is answered out of turn", frame.task)),
+                },
                 Kind::Started | Kind::Progress => {
                     // It runs, and so is the first.
-                    let Some(Flight { number, task: Some(sent) }) = hand.flights.front() else { continue };
+                    let Some(Flight { number, task: Some(sent), .. }) = hand.flights.front() else { continue };
+                    sent.written.let_files_go();
                     let (sent, number) = (sent.clone(), *number);
                     acts.push(match frame.payload.first_chunk() {
                         Some(done) if frame.kind == Kind::Progress => {
@@ -560,6 +643,11 @@ impl Core {
                     hand.phase = if hand.phase == Phase::Starting { Phase::Ready } else { hand.phase };
                     *failures = 0;
                 }
+                Kind::Show => link.ledger.show(frame.task, number(frame.payload)?)?,
+                Kind::Hand => link.ledger.hand(frame.task)?,
+                Kind::Lend => link.ledger.borrow(frame.payload, &link.as_peer())?,
+                Kind::GiveBack => link.ledger.take_back(frame.task),
+                Kind::Forget => link.ledger.forget(frame.task),
                 Kind::Broken => broken = Some(String::from_utf8_lossy(frame.payload).into_owned()),
                 kind => return torn(format!("{kind:?} from a worker")),
             }
@@ -568,13 +656,17 @@ impl Core {
             hand.phase = Phase::Leaving;
             acts.push(Act::BreakDown(TaskError::worker_lost(format!("the executor's initializer failed: {why}"))));
         }
-        if hand.flights.len() <= hand.window / 2 {
+        if is_spent {
+            hand.is_spent = true;
+            returned.extend(take_back(hand));
+        } else if hand.flights.len() <= hand.window / 2 {
             hand.learn();
-            self.fill(&mut lot, link.id, &mut acts);
+            self.fill(&mut lot, link.id, acts);
         }
-        self.distribute(&mut lot, &mut acts);
-        self.settle_idle(&mut lot, link.id, &mut acts);
-        Ok(acts)
+        put_back(&mut lot.queue, returned);
+        self.distribute(&mut lot, acts);
+        self.settle_idle(&mut lot, link.id, acts);
+        Ok(())
     }
 
     /// Sees what becomes of a worker that may have nothing to do.
@@ -582,7 +674,7 @@ impl Core {
         self.relieve(lot, id, acts);
         let is_ending = (lot.closed || lot.broken.is_some()) && lot.queue.len() == 0;
         let Some(hand) = lot.hands.get_mut(&id).filter(|hand| hand.is_idle()) else { return };
-        if is_ending || hand.taken >= self.tasks_per_worker {
+        if is_ending || hand.is_spent {
             self.let_go(hand, acts);
         } else if let Some(limit) = self.idle {
             hand.since = Instant::now();
@@ -594,7 +686,7 @@ impl Core {
 
     /// Gives an idle worker some of what waits with another one. It stays idle if there is none that anybody wants.
     fn relieve(&self, lot: &mut Lot, id: u64, acts: &mut Vec<Act>) {
-        let takes = |hand: &Hand| hand.is_idle() && hand.taken < self.tasks_per_worker;
+        let takes = |hand: &Hand| hand.is_idle() && !hand.is_spent;
         if lot.queue.len() > 0 || !lot.hands.get(&id).is_some_and(takes) {
             return;
         }
@@ -680,11 +772,14 @@ impl Core {
                         sent.task.progress(done);
                     }
                 }
-                Act::Answer(sent, lane, is_failed, range) => {
+                Act::Answer(sent, lane, is_failed, range, attached) => {
                     let payload = &received[range];
                     let answer = if is_failed { Err(carry::read_error(payload)) } else { Ok(payload) };
-                    end(&sent, lane, answer);
+                    segment::detaching(&attached, || end(&sent, lane, answer));
                 }
+                Act::Complete(sent, lane, part, range, attached) => segment::detaching(&attached, || {
+                    part.with(&received[range], |whole| end(&sent, lane, Ok(whole)));
+                }),
                 Act::End(sent, lane, error) => end(&sent, lane, Err(error)),
                 Act::Refuse(task, error) => Task::of(task).refuse(error),
                 Act::Forget(task) => panics::discard(task),
@@ -779,12 +874,14 @@ impl Core {
             };
             let hello: Hello = (
                 this.setup.name.clone(),
+                id,
                 u32::try_from(lane.index()).unwrap_or(u32::MAX),
                 this.initializer.clone(),
                 this.worker_state.clone(),
+                this.limits.parts(),
             );
-            match Link::start(Weak::clone(&this.this), id, &this.program, &hello) {
-                Ok(link) => this.enlist(Arc::new(link)),
+            match Link::start(Weak::clone(&this.this), id, &this.program, &hello, &this.attached) {
+                Ok(link) => this.enlist(link),
                 Err(error) => this.has_not_started(lane, &error),
             }
         });
@@ -880,11 +977,20 @@ impl Core {
                 return;
             }
             for ready in &ready {
-                let link = self.lot().hands.get(&(ready.token / 2)).map(|hand| Arc::clone(&hand.link));
+                let link = self.lot().hands.get(&(ready.token / TOKENS)).map(|hand| Arc::clone(&hand.link));
                 let Some(link) = link else { continue };
-                if ready.token % 2 == 1 {
-                    link.hear(self);
-                    continue;
+                match ready.token % TOKENS {
+                    STDERR => {
+                        link.hear(self);
+                        continue;
+                    }
+                    END => {
+                        // All that it has sent is there.
+                        link.receive(self);
+                        self.bury(&link);
+                        continue;
+                    }
+                    _ => {}
                 }
                 if ready.can_write {
                     link.flush();
@@ -901,7 +1007,7 @@ impl Core {
         if !link.is_first_at_grave() {
             return;
         }
-        self.poller.remove(std::os::fd::AsFd::as_fd(&link.socket));
+        link.strike(self);
         // Also its children, whose group bears its number until it is reaped; and the worker, should it be alive.
         link.kill();
         for _ in 0..20 {
@@ -925,6 +1031,7 @@ impl Core {
 
     fn has_died(&self, link: &Arc<Link>, status: io::Result<ExitStatus>) {
         link.hear(self);
+        link.ledger.close();
         let mut acts = Vec::new();
         let mut lot = self.lot();
         let Some(hand) = lot.hands.remove(&link.id) else { return };
@@ -940,12 +1047,17 @@ impl Core {
                 continue;
             }
             sent.written.strand();
-            if link.page.has_started(flight.number) {
-                has_cost = true;
-                let death = death_of(link, &status, Some((sent.written.entry.name(), link.page.ran())));
-                acts.push(Act::End(sent, link.lane, TaskError::worker_died(death)));
-            } else {
+            if !link.page.has_started(flight.number) || sent.task.is_over() {
                 acts.push(Act::Forget(sent.task));
+                continue;
+            }
+            has_cost = true;
+            let death = death_of(link, &status, Some((sent.written.entry.name(), link.page.ran())));
+            let error = TaskError::worker_died(death);
+            if sent.written.is_group {
+                stranded.extend(self.go_on(link, sent, flight.part, &error));
+            } else {
+                acts.push(Act::End(sent, link.lane, error));
             }
         }
         // First, so that nobody sees the next task on this lane before the end of this one.
@@ -955,9 +1067,7 @@ impl Core {
         let mut lot = self.lot();
         lot.starting -= 1;
         lot.lanes.give(link.lane.index());
-        let (plain, ranked): (Vec<_>, Vec<_>) = stranded.into_iter().partition(|task| task.priority() == 0);
-        lot.queue.push_front(plain.into());
-        ranked.into_iter().for_each(|task| lot.queue.push(task));
+        put_back(&mut lot.queue, stranded);
         if hand.phase == Phase::Starting && !has_cost && lot.broken.is_none() {
             let death = death_of(link, &status, None);
             let why = TaskError::worker_lost(format!("no worker could make itself ready; the last one, {death}"));
@@ -969,6 +1079,22 @@ impl Core {
         }
         self.room.notify_all();
         self.tell_the_end();
+    }
+
+    /// Ends the input of a group in which its worker died. What goes on with those behind it comes back.
+    fn go_on(&self, link: &Link, sent: Sent, mut part: Part, error: &TaskError) -> Option<Task> {
+        part.read_on(&link.page);
+        // Between two inputs nobody is to blame.
+        if part.count() == link.page.input() {
+            part.fail(error);
+        }
+        match sent.written.without_first(part.count()) {
+            Some(written) => Some(Task::of(Arc::new(Rest::new(sent.task, written, part)))),
+            None => {
+                part.with(&carry::nanoseconds(link.page.ran()), |whole| end(&sent, link.lane, Ok(whole)));
+                None
+            }
+        }
     }
 
     /// Tells everyone who waits for it that the last worker has gone, if so.
@@ -998,6 +1124,11 @@ impl Core {
         task.run(Lane::new(lane));
         self.lot().lanes.give(lane);
     }
+}
+
+/// A number that is a frame's payload.
+fn number(payload: &[u8]) -> io::Result<u64> {
+    payload.first_chunk().map(|number| u64::from_le_bytes(*number)).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -1036,6 +1167,13 @@ fn take_back(hand: &mut Hand) -> Vec<Task> {
     waiting.map(|sent| Task::of(sent.task)).collect()
 }
 
+/// Puts tasks back into the queue that were taken out of it before all that is there.
+fn put_back(queue: &mut Queue, tasks: impl IntoIterator<Item = Task>) {
+    let (plain, ranked): (Vec<_>, Vec<_>) = tasks.into_iter().partition(|task| task.priority() == 0);
+    queue.push_front(plain.into());
+    ranked.into_iter().for_each(|task| queue.push(task));
+}
+
 /// All that is known of a worker's end.
 fn death_of(link: &Link, status: &io::Result<ExitStatus>, running: Option<(&str, Duration)>) -> Death {
     let status = status.as_ref().ok();
@@ -1047,33 +1185,9 @@ fn death_of(link: &Link, status: &io::Result<ExitStatus>, running: Option<(&str,
         exit_code: status.and_then(ExitStatus::code),
         signal,
         signal_name: signal.and_then(signal_name),
+        overran: status.and_then(|status| overrun(*status, link.is_in_need(), link.oom_kills)),
         stderr: link.last_words(),
     }
-}
-
-fn signal_name(number: i32) -> Option<&'static str> {
-    use rustix::process::Signal;
-    let names = [
-        (Signal::HUP, "SIGHUP"),
-        (Signal::INT, "SIGINT"),
-        (Signal::QUIT, "SIGQUIT"),
-        (Signal::ILL, "SIGILL"),
-        (Signal::TRAP, "SIGTRAP"),
-        (Signal::ABORT, "SIGABRT"),
-        (Signal::BUS, "SIGBUS"),
-        (Signal::FPE, "SIGFPE"),
-        (Signal::KILL, "SIGKILL"),
-        (Signal::USR1, "SIGUSR1"),
-        (Signal::SEGV, "SIGSEGV"),
-        (Signal::USR2, "SIGUSR2"),
-        (Signal::PIPE, "SIGPIPE"),
-        (Signal::ALARM, "SIGALRM"),
-        (Signal::TERM, "SIGTERM"),
-        (Signal::XCPU, "SIGXCPU"),
-        (Signal::XFSZ, "SIGXFSZ"),
-        (Signal::SYS, "SIGSYS"),
-    ];
-    names.into_iter().find(|(signal, _)| signal.as_raw() == number).map(|(_, name)| name)
 }
 
 /// Starts a thread, and gives the work back if there can be none.

@@ -22,17 +22,18 @@ use rustix::{
 };
 
 use super::{
-    Act, Core,
+    Act, Core, limits,
     page::Page,
     poller::Interest,
     serve::{Hello, PARENT},
-    wire::{Frame, HEAD, Inbox, Kind},
+    wire::{Frame, HEAD, Inbox, Kind, Whole},
 };
 use crate::{
     carry::{self, Away, Written},
     cell::Cancel,
     ear::Ear,
     event::Lane,
+    segment::{Attached, Going, Held, Ledger, Peer},
 };
 
 /// One worker, as its parent holds it.
@@ -43,10 +44,13 @@ pub(super) struct Link {
     pub(super) pid: u32,
     pub(super) page: Page,
     pub(super) socket: UnixStream,
+    /// Says when the process ends, also if another one has the other end of the socket by then.
+    end: Option<OwnedFd>,
     pool: Weak<Core>,
     /// A byte in it has the worker look at the page; its end tells the worker that the parent is gone.
     bell: PipeWriter,
     child: Mutex<Option<Child>>,
+    pub(super) ledger: Ledger,
     out: Mutex<Outbox>,
     inbox: Mutex<Inbox>,
     stderr: Mutex<Stderr>,
@@ -54,7 +58,14 @@ pub(super) struct Link {
     attended_by: AtomicUsize,
     is_observed: AtomicBool,
     buried: AtomicBool,
+    /// How many processes the system had killed for want of memory before this one.
+    pub(super) oom_kills: Option<u64>,
 }
+
+/// What of a worker the poller says is ready: the remainder of the token.
+pub(super) const TOKENS: u64 = 4;
+pub(super) const STDERR: u64 = 1;
+pub(super) const END: u64 = 2;
 
 /// The number of no thread.
 const NOBODY: usize = 0;
@@ -62,7 +73,7 @@ const NOBODY: usize = 0;
 /// What was read, and what follows from it.
 #[derive(Default)]
 struct Received {
-    whole: Vec<u8>,
+    whole: Whole,
     acts: Vec<Act>,
     /// Nothing more will come.
     is_over: bool,
@@ -84,6 +95,8 @@ enum Chunk {
     Frames(Vec<u8>),
     /// A payload that is too large to be copied.
     Payload(Arc<Written>),
+    /// A frame with which a descriptor goes.
+    With(Vec<u8>, Held),
 }
 
 /// A payload that is larger is sent from where it is.
@@ -92,7 +105,7 @@ const LARGEST_COPIED: usize = 16 * 1024;
 impl Chunk {
     fn bytes(&self) -> &[u8] {
         match self {
-            Self::Frames(bytes) => bytes,
+            Self::Frames(bytes) | Self::With(bytes, _) => bytes,
             Self::Payload(written) => &written.bytes,
         }
     }
@@ -105,6 +118,8 @@ struct Stderr {
     last: Vec<u8>,
     /// The beginning of a line whose end has not come.
     line: Vec<u8>,
+    /// It has said that it has no memory.
+    is_in_need: bool,
 }
 
 /// How much of it is kept.
@@ -118,12 +133,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Link {
     /// Starts a process. It is told who it is, and can be given tasks at once.
-    pub(super) fn start(pool: Weak<Core>, id: u64, program: &OsStr, hello: &Hello) -> io::Result<Self> {
+    pub(super) fn start(
+        pool: Weak<Core>,
+        id: u64,
+        program: &OsStr,
+        hello: &Hello,
+        attached: &Attached,
+    ) -> io::Result<Arc<Self>> {
         let (page, page_file) = Page::new()?;
         let (ours, theirs) = UnixStream::pair()?;
         let (pipe, bell) = io::pipe()?;
         let mut child = Command::new(program)
-            .arg0(format!("{}-{}", hello.0, hello.1))
+            .arg0(format!("{}-{}", hello.0, hello.2))
             .env(PARENT, std::process::id().to_string())
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stderr(Stdio::piped())
@@ -131,23 +152,26 @@ impl Link {
             .process_group(0)
             .spawn()?;
         let stderr = child.stderr.take();
-        let link = Self {
+        let link = Arc::new(Self {
             id,
-            lane: Lane::new(hello.1 as usize),
+            lane: Lane::new(hello.2 as usize),
             pid: child.id(),
             page,
             socket: ours,
+            end: end_of(&child),
             pool,
             bell,
             child: Mutex::new(Some(child)),
+            ledger: Ledger::default(),
             out: Mutex::default(),
             inbox: Mutex::default(),
-            stderr: Mutex::new(Stderr { pipe: stderr, last: Vec::new(), line: Vec::new() }),
+            stderr: Mutex::new(Stderr { pipe: stderr, last: Vec::new(), line: Vec::new(), is_in_need: false }),
             attended_by: AtomicUsize::new(NOBODY),
             is_observed: AtomicBool::new(false),
             buried: AtomicBool::new(false),
-        };
-        let said = link.introduce(&[page_file, pipe.into()], hello);
+            oom_kills: limits::oom_kills(),
+        });
+        let said = link.introduce(&[page_file, pipe.into()], hello, attached);
         if let Err(error) = said {
             link.kill();
             drop(link.reap());
@@ -156,7 +180,7 @@ impl Link {
         Ok(link)
     }
 
-    fn introduce(&self, descriptors: &[OwnedFd; 2], hello: &Hello) -> io::Result<()> {
+    fn introduce(self: &Arc<Self>, descriptors: &[OwnedFd; 2], hello: &Hello, attached: &Attached) -> io::Result<()> {
         let descriptors = descriptors.each_ref().map(AsFd::as_fd);
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -172,6 +196,7 @@ impl Link {
         }
         let mut payload = Vec::new();
         carry::write(hello, &mut payload).map_err(io::Error::other)?;
+        self.lend(attached)?;
         self.post(Frame { payload: &payload, ..Frame::new(Kind::Hello) })?;
         self.flush();
         Ok(())
@@ -188,16 +213,35 @@ impl Link {
     }
 
     /// The same for a call, whose bytes are sent from where they are if they are many.
-    pub(super) fn post_call(&self, written: &Arc<Written>, task: u64, flags: u8) -> io::Result<()> {
+    pub(super) fn post_call(self: &Arc<Self>, written: &Arc<Written>, task: u64, flags: u8) -> io::Result<()> {
         let frame = Frame { kind: Kind::Task, flags, entry: written.entry.number(), task, payload: &written.bytes };
+        let head = frame.head()?;
+        self.lend(&written.attached())?;
         if written.bytes.len() <= LARGEST_COPIED {
             return self.post(frame);
         }
-        let head = frame.head()?;
         let mut out = lock(&self.out);
         out.frames().extend_from_slice(&head);
         out.chunks.push_back(Chunk::Payload(Arc::clone(written)));
         Ok(())
+    }
+
+    /// Posts what goes with the next task.
+    fn lend(self: &Arc<Self>, attached: &Attached) -> io::Result<()> {
+        if attached.is_empty() {
+            return Ok(());
+        }
+        let (frames, keys) = self.ledger.lend(attached, &self.as_peer());
+        for (frame, held) in frames {
+            lock(&self.out).chunks.push_back(Chunk::With(with_descriptor(&frame)?, held));
+        }
+        self.post(Frame { payload: &keys, ..Frame::new(Kind::Lend) })
+    }
+
+    /// This worker, as segments know it.
+    pub(super) fn as_peer(self: &Arc<Self>) -> Weak<dyn Peer> {
+        let this: Weak<Self> = Arc::downgrade(self);
+        this
     }
 
     /// Sends what the socket takes now; the poller sees to the rest.
@@ -222,9 +266,9 @@ impl Link {
         }
     }
 
-    /// What the poller calls its socket; its stderr is the next number.
+    /// What the poller calls its socket; the next numbers are its stderr and its end.
     pub(super) fn token(&self) -> u64 {
-        self.id * 2
+        self.id * TOKENS
     }
 
     /// Has the poller listen to this worker.
@@ -233,9 +277,20 @@ impl Link {
         let read = self.attended_by.load(Ordering::SeqCst) == NOBODY;
         pool.poller.add(self.socket.as_fd(), self.token(), Interest { read, write: out.is_stuck })?;
         if let Some(pipe) = &lock(&self.stderr).pipe {
-            pool.poller.add(pipe.as_fd(), self.token() + 1, Interest { read: true, write: false })?;
+            pool.poller.add(pipe.as_fd(), self.token() + STDERR, Interest { read: true, write: false })?;
+        }
+        if let Some(end) = &self.end {
+            pool.poller.add(end.as_fd(), self.token() + END, Interest { read: true, write: false })?;
         }
         Ok(())
+    }
+
+    /// Has the poller listen no longer.
+    pub(super) fn strike(&self, pool: &Core) {
+        pool.poller.remove(self.socket.as_fd());
+        if let Some(end) = &self.end {
+            pool.poller.remove(end.as_fd());
+        }
     }
 
     /// Receives what has come, and does what follows from it. `false` if nothing more will come.
@@ -260,12 +315,11 @@ impl Link {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => received.is_over = true,
         }
+        self.ledger.receive(inbox.take_files());
         let noted = inbox.take_whole().and_then(|whole| {
-            if !whole.is_empty() {
-                received.acts = pool.note(self, &whole)?;
-            }
+            let noted = if whole.is_empty() { Ok(()) } else { pool.note(self, &whole, &mut received.acts) };
             received.whole = whole;
-            Ok(())
+            noted
         });
         // Who talks nonsense is done with.
         received.is_over |= noted.is_err();
@@ -308,6 +362,11 @@ impl Link {
         let text = String::from_utf8_lossy(&stderr.last);
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+    }
+
+    /// Whether it has said on stderr that it has no memory.
+    pub(super) fn is_in_need(&self) -> bool {
+        lock(&self.stderr).is_in_need
     }
 
     /// Has the worker look who is asked to stop.
@@ -402,6 +461,52 @@ impl Away for Link {
     }
 }
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn end_of(child: &Child) -> Option<OwnedFd> {
+    use rustix::process::{PidfdFlags, pidfd_open};
+    let pid = Pid::from_raw(i32::try_from(child.id()).ok()?)?;
+    // Without one, which is so before Linux 5.3, the socket has to do.
+    pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn end_of(_child: &Child) -> Option<OwnedFd> {
+    None
+}
+
+impl Peer for Link {
+    fn give_back(&self, key: u64) {
+        let _ = self.post(Frame { task: key, ..Frame::new(Kind::GiveBack) });
+        self.flush();
+    }
+
+    fn forget(&self, key: u64) {
+        let _ = self.post(Frame { task: key, ..Frame::new(Kind::Forget) });
+        self.flush();
+    }
+}
+
+/// The frame with which a descriptor goes.
+pub(super) fn with_descriptor(going: &Going) -> io::Result<Vec<u8>> {
+    match going {
+        Going::Shown { key, size } => {
+            let size = size.to_le_bytes();
+            let frame = Frame { task: *key, payload: &size, ..Frame::new(Kind::Show) };
+            Ok([&frame.head()?[..], &size].concat())
+        }
+        Going::Handed { key } => Ok(Frame { task: *key, ..Frame::new(Kind::Hand) }.head()?.to_vec()),
+    }
+}
+
+/// Sends bytes, and with them a descriptor.
+pub(super) fn send_with(socket: &UnixStream, bytes: &[u8], held: &Held) -> rustix::io::Result<usize> {
+    let files: Vec<_> = held.file().into_iter().collect();
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&files));
+    rustix::net::sendmsg(socket, &[io::IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)
+}
+
 impl Outbox {
     /// The frames that are not sent, to which one can be added.
     fn frames(&mut self) -> &mut Vec<u8> {
@@ -410,7 +515,9 @@ impl Outbox {
         }
         match self.chunks.back_mut() {
             Some(Chunk::Frames(frames)) => frames,
-            Some(Chunk::Payload(_)) | None => unreachable!("the last chunk was just made to be of frames"),
+            Some(Chunk::Payload(_) | Chunk::With(..)) | None => {
+                unreachable!("the last chunk was just made to be of frames")
+            }
         }
     }
 
@@ -430,7 +537,12 @@ impl Outbox {
                     _ => continue,
                 }
             }
-            match rustix::net::send(socket, rest, SendFlags::NOSIGNAL) {
+            // The descriptor goes with the first byte.
+            let sent = match chunk {
+                Chunk::With(_, held) if self.sent == 0 => send_with(socket, rest, held),
+                _ => rustix::net::send(socket, rest, SendFlags::NOSIGNAL),
+            };
+            match sent {
                 Ok(count) => self.sent += count,
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => return true,
@@ -462,6 +574,7 @@ impl Stderr {
             _ => self.line.len(),
         };
         if end > 0 {
+            self.is_in_need |= limits::says_need(&String::from_utf8_lossy(&self.line[..end]));
             let _ = io::stderr().write_all(&self.line[..end]);
             self.line.drain(..end);
         }

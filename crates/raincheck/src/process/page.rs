@@ -9,7 +9,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     ptr::{self, NonNull},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, Ordering, fence},
 };
 
 use rustix::{
@@ -18,10 +18,12 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 
+use crate::{carry::split_answer, segment::anonymous_file};
+
 /// How many tasks can be with one worker at a time.
 pub(super) const PLACES: usize = 256;
 
-const SIZE: usize = 4096;
+const SIZE: usize = 4096 + JOURNAL * size_of::<AtomicU64>();
 const WORDS: usize = SIZE / size_of::<AtomicU64>();
 
 /// When the running task started, by the system's clock, in nanoseconds.
@@ -30,9 +32,15 @@ const STARTED_AT: usize = 0;
 const STOP: usize = 1;
 /// Which input of a group is under way.
 const INPUT: usize = 2;
+/// Which answers are in the journal: how many came before the first, and how many they are.
+const NOTED: usize = 3;
 const FIRST_PLACE: usize = 16;
+const FIRST_OF_JOURNAL: usize = 4096 / size_of::<AtomicU64>();
 
-const _: () = assert!(FIRST_PLACE + PLACES <= WORDS);
+/// How long the journal is: the answers to a group that the worker has not sent, in case that it dies in the group.
+const JOURNAL: usize = 8192;
+
+const _: () = assert!(FIRST_PLACE + PLACES <= FIRST_OF_JOURNAL);
 
 /// The page, as it is mapped into this process.
 pub(super) struct Page(NonNull<[AtomicU64; WORDS]>);
@@ -57,7 +65,9 @@ enum Claim {
 impl Page {
     /// Makes a page, and the descriptor by which another process maps it too.
     pub(super) fn new() -> io::Result<(Self, OwnedFd)> {
-        let file = anonymous_file()?;
+        let file = anonymous_file(SIZE)?;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        fs::fcntl_add_seals(&file, fs::SealFlags::SHRINK | fs::SealFlags::GROW | fs::SealFlags::SEAL)?;
         Ok((Self::map(file.as_fd())?, file))
     }
 
@@ -92,6 +102,9 @@ impl Page {
     pub(super) fn start(&self, task: u64) -> bool {
         self.words()[STARTED_AT].store(now(), Ordering::Relaxed);
         self.words()[INPUT].store(0, Ordering::Relaxed);
+        self.words()[NOTED].store(0, Ordering::Relaxed);
+        // Whoever sees what is noted next sees that it is of this task.
+        fence(Ordering::SeqCst);
         self.take(task, Claim::Started)
     }
 
@@ -127,7 +140,51 @@ impl Page {
 
     /// Says, as the worker, which input of a group comes next.
     pub(super) fn set_input(&self, place: usize) {
-        self.words()[INPUT].store(place as u64, Ordering::Relaxed);
+        self.words()[INPUT].store(place as u64, Ordering::Release);
+    }
+
+    /// Which input of a group was begun last.
+    pub(super) fn input(&self) -> usize {
+        self.words()[INPUT].load(Ordering::Acquire) as usize
+    }
+
+    /// Notes an answer, as the worker, behind those that were noted before; `words` says how long they are, and grows.
+    /// `false` if there is no room.
+    pub(super) fn note(&self, answer: &[u8], words: &mut usize) -> bool {
+        let journal = &self.words()[FIRST_OF_JOURNAL..];
+        let end = *words + answer.len().div_ceil(8);
+        let Some(room) = journal.get(*words..end) else { return false };
+        for (word, bytes) in room.iter().zip(answer.chunks(8)) {
+            let mut eight = [0; 8];
+            eight[..bytes.len()].copy_from_slice(bytes);
+            word.store(u64::from_ne_bytes(eight), Ordering::Relaxed);
+        }
+        *words = end;
+        let noted = &self.words()[NOTED];
+        noted.store(noted.load(Ordering::Relaxed) + 1, Ordering::Release);
+        true
+    }
+
+    /// Empties the journal, as the worker, since all answers up to this many are sent.
+    pub(super) fn turn_over(&self, answers: usize) {
+        self.words()[NOTED].store((answers as u64) << 32, Ordering::Release);
+        // What is noted from now on is not seen before that.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Reads the journal of a worker that is gone: how many answers came before it, and those that are in it.
+    pub(super) fn journal(&self) -> (usize, Vec<Vec<u8>>) {
+        let noted = self.words()[NOTED].load(Ordering::Acquire);
+        let (before, count) = (noted >> 32, noted & u64::from(u32::MAX));
+        let journal = &self.words()[FIRST_OF_JOURNAL..];
+        let bytes: Vec<u8> = journal.iter().flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
+        let mut rest = &bytes[..];
+        let answers = (0..count).map_while(|_| {
+            let answer = split_answer(&mut rest)?;
+            rest.split_off(..answer.len().next_multiple_of(8) - answer.len())?;
+            Some(answer.to_vec())
+        });
+        (before as usize, answers.collect())
     }
 }
 
@@ -146,26 +203,4 @@ fn word(task: u64, claim: Claim) -> u64 {
 fn now() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
-
-/// Memory that has a descriptor and no name.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn anonymous_file() -> io::Result<OwnedFd> {
-    let file = fs::memfd_create(c"raincheck", fs::MemfdFlags::CLOEXEC | fs::MemfdFlags::ALLOW_SEALING)?;
-    fs::ftruncate(&file, SIZE as u64)?;
-    fs::fcntl_add_seals(&file, fs::SealFlags::SHRINK | fs::SealFlags::GROW | fs::SealFlags::SEAL)?;
-    Ok(file)
-}
-
-/// The same where memory must have a name for a moment.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn anonymous_file() -> io::Result<OwnedFd> {
-    use rustix::shm;
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let name = format!("/rc-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    let flags = shm::OFlags::CREATE | shm::OFlags::EXCL | shm::OFlags::RDWR;
-    let file = shm::open(name.as_str(), flags, shm::Mode::RUSR | shm::Mode::WUSR)?;
-    shm::unlink(name.as_str())?;
-    fs::ftruncate(&file, SIZE as u64)?;
-    Ok(file)
 }

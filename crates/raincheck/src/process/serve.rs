@@ -5,12 +5,13 @@
 //! however it went, and then this process ends with all that its tasks have started.
 
 use std::{
+    cell::{Cell, RefCell},
     env,
     io::{self, Write},
     os::fd::{AsFd, OwnedFd},
     os::unix::net::UnixStream,
     process,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
 };
@@ -22,23 +23,27 @@ use rustix::{
 
 use super::{
     boot,
+    limits::{LimitParts, Limits},
+    link::{send_with, with_descriptor},
     page::Page,
-    wire::{FAILED, Frame, GROUP, HEAD, Inbox, Kind, OBSERVED},
+    wire::{FAILED, FILES, Frame, GROUP, HEAD, Inbox, Kind, OBSERVED, SPENT, Whole},
 };
 use crate::{
-    carry::{self, Entry, Order},
+    carry::{self, Entry, Order, Steps},
     cell::{Flags, Inside, OnCancel},
     context::{self, Home, Host, State},
     error::Outcome,
     event::Lane,
     panics,
+    segment::{self, Attached, Ledger, Peer},
 };
 
 /// Names the process that a worker is started by.
 pub(super) const PARENT: &str = "RAINCHECK_WORKER";
 
-/// How a worker makes itself ready: its name, its lane, and the calls that do it.
-pub(super) type Hello = (String, u32, Option<Prepared>, Option<Prepared>);
+/// How a worker makes itself ready: its name, a number that no other worker of the pool has, its lane, the calls that
+/// do it, and its limits.
+pub(super) type Hello = (String, u64, u32, Option<Prepared>, Option<Prepared>, LimitParts);
 
 /// A call that every worker makes once: the function's name, its signature, and the arguments.
 pub(super) type Prepared = (String, String, Vec<u8>);
@@ -102,15 +107,24 @@ fn serve() -> io::Result<Never> {
     let [page, bell] = receive_descriptors(&socket)?;
     let page = Arc::new(Page::map(page.as_fd())?);
     let mut worker = Worker {
-        line: Arc::new(Line { socket, page, desk: Mutex::new(None) }),
+        line: Arc::new(Line {
+            socket,
+            writing: Mutex::new(()),
+            ledger: Ledger::default(),
+            page,
+            desk: Mutex::new(None),
+        }),
         inbox: Inbox::default(),
         entries: Vec::new(),
+        limits: Limits::default(),
+        is_spent: false,
         out: Vec::new(),
     };
     let line = Arc::clone(&worker.line);
     let (hello, first) = worker.hear_hello()?;
+    segment::number_as(hello.1);
     thread::Builder::new()
-        .name(format!("{}-{}", hello.0, hello.1))
+        .name(format!("{}-{}", hello.0, hello.2))
         // As much as a main thread has.
         .stack_size(8 * 1024 * 1024)
         .spawn(move || match worker.work(&hello, first) {
@@ -168,6 +182,9 @@ fn listen(bell: OwnedFd, line: &Line) -> ! {
 /// What the two threads of a worker share.
 struct Line {
     socket: UnixStream,
+    /// Held by whoever writes a frame: a blob may be dropped by any thread.
+    writing: Mutex<()>,
+    ledger: Ledger,
     page: Arc<Page>,
     /// The task that is being done.
     desk: Mutex<Option<Arc<Desk>>>,
@@ -181,7 +198,57 @@ impl Line {
     fn send(&self, frame: Frame<'_>) -> io::Result<()> {
         let mut bytes = frame.head()?.to_vec();
         bytes.extend_from_slice(frame.payload);
-        (&self.socket).write_all(&bytes)
+        self.write(&bytes)
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        (&self.socket).write_all(bytes)
+    }
+
+    /// Sends what goes with the next answer.
+    fn lend(self: &Arc<Self>, attached: &Attached) -> io::Result<()> {
+        if attached.is_empty() {
+            return Ok(());
+        }
+        let (frames, keys) = self.ledger.lend(attached, &self.as_peer());
+        for (frame, held) in frames {
+            let bytes = with_descriptor(&frame)?;
+            let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let sent = rustix::io::retry_on_intr(|| send_with(&self.socket, &bytes, &held))?;
+            (&self.socket).write_all(&bytes[sent..])?;
+        }
+        self.send(Frame { payload: &keys, ..Frame::new(Kind::Lend) })
+    }
+
+    /// The parent, as segments know it.
+    fn as_peer(self: &Arc<Self>) -> Weak<dyn Peer> {
+        let this: Weak<Self> = Arc::downgrade(self);
+        this
+    }
+
+    /// Takes note of a frame about segments; `false` if it is another.
+    fn note(self: &Arc<Self>, frame: &Frame<'_>) -> io::Result<bool> {
+        match frame.kind {
+            Kind::Show => self.ledger.show(frame.task, super::number(frame.payload)?)?,
+            Kind::Hand => self.ledger.hand(frame.task)?,
+            Kind::Lend => self.ledger.borrow(frame.payload, &self.as_peer())?,
+            Kind::GiveBack => self.ledger.take_back(frame.task),
+            Kind::Forget => self.ledger.forget(frame.task),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl Peer for Line {
+    fn give_back(&self, key: u64) {
+        // If the parent is gone, the other thread sees it too.
+        let _ = self.send(Frame { task: key, ..Frame::new(Kind::GiveBack) });
+    }
+
+    fn forget(&self, key: u64) {
+        let _ = self.send(Frame { task: key, ..Frame::new(Kind::Forget) });
     }
 }
 
@@ -274,6 +341,9 @@ struct Worker {
     inbox: Inbox,
     /// What the parent's numbers mean here; an `Err` says why there is no such function.
     entries: Vec<Option<Result<&'static Entry, String>>>,
+    limits: Limits,
+    /// It has too much memory, and is to go.
+    is_spent: bool,
     /// Used again for each answer.
     out: Vec<u8>,
 }
@@ -283,11 +353,12 @@ const LARGEST_KEPT: usize = 8 * 1024 * 1024;
 
 impl Worker {
     /// Reads on; an `Err` says that the parent is gone.
-    fn read(&mut self) -> io::Result<Vec<u8>> {
+    fn read(&mut self) -> io::Result<Whole> {
         loop {
             if self.inbox.read(&self.line.socket)? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
+            self.line.ledger.receive(self.inbox.take_files());
             let whole = self.inbox.take_whole()?;
             if !whole.is_empty() {
                 return Ok(whole);
@@ -296,25 +367,36 @@ impl Worker {
     }
 
     /// Reads who this worker is, and what else has come with that.
-    fn hear_hello(&mut self) -> io::Result<(Hello, Vec<u8>)> {
-        let mut whole = self.read()?;
-        let mut rest = &whole[..];
+    fn hear_hello(&mut self) -> io::Result<(Hello, Whole)> {
         let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
-        let hello = match Frame::split_from(&mut rest)? {
-            Some(frame) if frame.kind == Kind::Hello => carry::read(frame.payload).map_err(invalid)?,
-            other => return Err(invalid(format!("the parent says {other:?} before it says who it is"))),
-        };
-        let rest = rest.len();
-        whole.drain(..whole.len() - rest);
-        Ok((hello, whole))
+        loop {
+            let mut whole = self.read()?;
+            let mut rest = &whole[..];
+            while let Some(frame) = Frame::split_from(&mut rest)? {
+                if self.line.note(&frame)? {
+                    continue;
+                }
+                if frame.kind != Kind::Hello {
+                    return Err(invalid(format!("the parent says {:?} before it says who it is", frame.kind)));
+                }
+                let hello = carry::read(frame.payload).map_err(invalid)?;
+                let rest = rest.len();
+                whole.keep_last(rest);
+                return Ok((hello, whole));
+            }
+        }
     }
 
     /// Does what comes, until the parent says that nothing more will.
-    fn work(&mut self, (_, lane, prepare, state): &Hello, first: Vec<u8>) -> io::Result<()> {
+    fn work(&mut self, (_, _, lane, prepare, state, limits): &Hello, first: Whole) -> io::Result<()> {
         let lane = Lane::new(*lane as usize);
         let worker = context::become_worker(Arc::new(Elsewhere), lane, None);
-        let prepared = prepare.as_ref().map_or(Ok(()), |call| keep(call).map(panics::discard));
-        let state = prepared.and_then(|()| state.as_ref().map(keep).transpose());
+        self.limits = Limits::of(*limits);
+        self.limits.begin()?;
+        let attached = self.line.ledger.take_next();
+        let prepared = prepare.as_ref().map_or(Ok(()), |call| keep(call, &attached).map(panics::discard));
+        let state = prepared.and_then(|()| state.as_ref().map(|call| keep(call, &attached)).transpose());
+        drop(attached);
         let state = match state {
             Ok(state) => state,
             Err(why) => {
@@ -329,6 +411,9 @@ impl Worker {
         loop {
             let mut rest = &whole[..];
             while let Some(frame) = Frame::split_from(&mut rest)? {
+                if self.line.note(&frame)? {
+                    continue;
+                }
                 match frame.kind {
                     Kind::Task => self.answer(&frame)?,
                     Kind::Define => self.define(&frame),
@@ -359,18 +444,21 @@ impl Worker {
 
     fn answer(&mut self, frame: &Frame<'_>) -> io::Result<()> {
         let task = frame.task;
-        if !self.line.page.start(task) {
+        let came_with = self.line.ledger.take_next();
+        // The parent gives it to another.
+        if self.is_spent || !self.line.page.start(task) {
             return self.line.send(Frame { task, ..Frame::new(Kind::Skipped) });
         }
         let is_observed = frame.flags & OBSERVED != 0;
-        if is_observed {
+        if is_observed || frame.flags & FILES != 0 {
             self.line.send(Frame { task, ..Frame::new(Kind::Started) })?;
         }
         let mut out = std::mem::take(&mut self.out);
         out.clear();
         out.extend_from_slice(&[0; HEAD]);
+        let lent = RefCell::new(Vec::new());
         let outcome = match self.entries.get(frame.entry as usize) {
-            Some(Some(Ok(entry))) => self.perform(entry, frame, is_observed, &mut out),
+            Some(Some(Ok(entry))) => self.perform(entry, frame, came_with, &lent, &mut out),
             Some(Some(Err(why))) => Err(crate::TaskError::not_carried(why.as_str())),
             Some(None) | None => Err(crate::TaskError::not_carried("the parent has not said what function it means")),
         };
@@ -382,17 +470,28 @@ impl Worker {
             out.truncate(HEAD);
             carry::write_error(error, &mut out);
         }
-        let flags = if failed.is_some() { FAILED } else { 0 };
+        let mut flags = if failed.is_some() { FAILED } else { 0 };
+        self.is_spent = self.limits.are_passed();
+        flags |= if self.is_spent { SPENT } else { 0 };
         let head = Frame { task, flags, payload: &out[HEAD..], ..Frame::new(Kind::Done) }.head()?;
         out[..HEAD].copy_from_slice(&head);
-        let sent = (&self.line.socket).write_all(&out);
+        self.line.lend(&lent.take())?;
+        let sent = self.line.write(&out);
         if out.capacity() <= LARGEST_KEPT {
             self.out = out;
         }
         sent
     }
 
-    fn perform(&self, entry: &Entry, frame: &Frame<'_>, is_observed: bool, out: &mut Vec<u8>) -> Outcome<()> {
+    fn perform(
+        &self,
+        entry: &Entry,
+        frame: &Frame<'_>,
+        came_with: Attached,
+        lent: &RefCell<Attached>,
+        out: &mut Vec<u8>,
+    ) -> Outcome<()> {
+        let is_observed = frame.flags & OBSERVED != 0;
         let desk = Arc::new(Desk {
             task: frame.task,
             flags: Flags::new(),
@@ -407,9 +506,23 @@ impl Worker {
         }
         let outcome = {
             let _inside = context::enter(Arc::clone(&desk) as Arc<dyn Inside>);
-            let page = &self.line.page;
-            let next_input = |place| page.set_input(place);
-            let order = Order { bytes: frame.payload, is_group: frame.flags & GROUP != 0, next_input: &next_input };
+            let group = Group {
+                line: &self.line,
+                task: frame.task,
+                lent,
+                limits: self.limits,
+                sent: Cell::new(0),
+                noted: Cell::new(0),
+            };
+            let is_group = frame.flags & GROUP != 0;
+            self.limits.begin_task();
+            let order = Order {
+                bytes: frame.payload,
+                group: is_group.then_some(&group),
+                came_with: RefCell::new(came_with),
+                to: Some(&self.line.as_peer()),
+                attach: &|more| lent.borrow_mut().extend(more),
+            };
             (entry.answer)(order, out)
         };
         *self.line.desk() = None;
@@ -418,8 +531,46 @@ impl Worker {
     }
 }
 
+/// A group of inputs on its way through this worker, which may die in any of them.
+struct Group<'a> {
+    line: &'a Arc<Line>,
+    task: u64,
+    /// What goes with the answers that are not sent.
+    lent: &'a RefCell<Attached>,
+    limits: Limits,
+    /// How many answers are sent.
+    sent: Cell<usize>,
+    /// How much of the journal is filled with others.
+    noted: Cell<usize>,
+}
+
+impl Steps for Group<'_> {
+    fn begin(&self, place: usize) {
+        self.line.page.set_input(place);
+        if place > 0 {
+            self.limits.begin_task();
+        }
+    }
+
+    fn end(&self, place: usize, out: &mut Vec<u8>, first: usize, last: usize) {
+        let mut noted = self.noted.get();
+        let lent = self.lent.take();
+        if lent.is_empty() && self.line.page.note(&out[last..], &mut noted) {
+            return self.noted.set(noted);
+        }
+        let before = u32::try_from(self.sent.get()).unwrap_or(u32::MAX);
+        let part = Frame { task: self.task, entry: before, payload: &out[first..], ..Frame::new(Kind::Part) };
+        // If the parent is gone, the other thread sees it too.
+        let _ = self.line.lend(&lent).and_then(|()| self.line.send(part));
+        out.truncate(first);
+        self.sent.set(place + 1);
+        self.noted.set(0);
+        self.line.page.turn_over(place + 1);
+    }
+}
+
 /// Makes one of the calls that make a worker ready, and keeps its value.
-fn keep((name, signature, args): &Prepared) -> Result<State, String> {
+fn keep((name, signature, args): &Prepared, came_with: &Attached) -> Result<State, String> {
     let entry = carry::find(name, signature)?;
-    (entry.keep)(args).map_err(|error| error.to_string())
+    (entry.keep)(args, came_with).map_err(|error| error.to_string())
 }

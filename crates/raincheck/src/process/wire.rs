@@ -3,7 +3,13 @@
 //! A frame is a head of 24 bytes and a payload. There are few kinds, and none needs an answer but [`Kind::Task`], which
 //! has exactly one: [`Kind::Done`], or [`Kind::Skipped`] if it was taken back.
 
-use std::{io, mem, os::fd::AsFd};
+use std::{
+    io, mem,
+    ops::{Deref, Range},
+    os::fd::{AsFd, OwnedFd},
+};
+
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
 /// What a frame says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +35,18 @@ pub(super) enum Kind {
     Done = 9,
     /// From a worker: a task had been taken back.
     Skipped = 10,
+    /// From a worker: answers to a group that is not done; the entry says how many came before.
+    Part = 11,
+    /// Either way: a segment, which has this number and size, and whose descriptor comes along.
+    Show = 12,
+    /// Either way: what goes with the next task or answer.
+    Lend = 13,
+    /// Either way: what was lent is given back, once.
+    GiveBack = 14,
+    /// Either way: a segment that was shown will not be lent again.
+    Forget = 15,
+    /// Either way: a descriptor that goes with the next task or answer comes along.
+    Hand = 16,
 }
 
 /// One frame.
@@ -47,8 +65,12 @@ pub(super) struct Frame<'a> {
 pub(super) const GROUP: u8 = 1;
 /// Someone wants to know when the task starts, and how far it is.
 pub(super) const OBSERVED: u8 = 2;
+/// The parent lets go of what the task has come with when it has started.
+pub(super) const FILES: u8 = 4;
 /// The payload says why there is no value.
 pub(super) const FAILED: u8 = 1;
+/// The worker is to be replaced before the next task: it has too much memory.
+pub(super) const SPENT: u8 = 2;
 
 pub(super) const HEAD: usize = 24;
 
@@ -90,10 +112,13 @@ impl<'a> Frame<'a> {
 impl Kind {
     fn of(byte: u8) -> io::Result<Self> {
         use Kind::*;
-        [Hello, Define, Task, Bye, Ready, Broken, Started, Progress, Done, Skipped]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("no frame is of kind {byte}")))
+        [
+            Hello, Define, Task, Bye, Ready, Broken, Started, Progress, Done, Skipped, Part, Show, Lend, GiveBack,
+            Forget, Hand,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == byte)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("no frame is of kind {byte}")))
     }
 }
 
@@ -112,8 +137,33 @@ pub(super) fn missing(bytes: &[u8]) -> usize {
 /// What has come from the other side: frames that are whole, and the beginning of the next.
 #[derive(Default)]
 pub(super) struct Inbox {
+    /// Only the first of these have come.
     bytes: Vec<u8>,
+    come: usize,
     spare: Vec<u8>,
+    files: Vec<OwnedFd>,
+}
+
+/// Frames that are whole.
+#[derive(Default)]
+pub(super) struct Whole {
+    bytes: Vec<u8>,
+    used: Range<usize>,
+}
+
+impl Whole {
+    /// Leaves only so many bytes, the last ones.
+    pub(super) fn keep_last(&mut self, bytes: usize) {
+        self.used.start = self.used.end - bytes;
+    }
+}
+
+impl Deref for Whole {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[self.used.clone()]
+    }
 }
 
 /// How much is read at a time, if there is that much.
@@ -127,40 +177,64 @@ impl Inbox {
     /// Reads once. How much has come is returned: 0 says that the other side is gone.
     pub(super) fn read(&mut self, from: impl AsFd) -> io::Result<usize> {
         // A length is believed as far as what has come bears it out: a torn one must not cost gigabytes.
-        let ahead = missing(&self.bytes).min(MOST_AHEAD.max(self.bytes.len()));
-        self.bytes.reserve(ahead.max(GULP));
-        loop {
-            match rustix::io::read(&from, rustix::buffer::spare_capacity(&mut self.bytes)) {
+        let ahead = missing(&self.bytes[..self.come]).min(MOST_AHEAD.max(self.come));
+        let room = self.come + ahead.max(GULP);
+        if self.bytes.len() < room {
+            // Zeroed by the system, which costs nothing until it is used.
+            let mut larger = vec![0; room];
+            larger[..self.come].copy_from_slice(&self.bytes[..self.come]);
+            self.bytes = larger;
+        }
+        // The system hands over the descriptors of one message at a time, and ours have one each.
+        let mut space = [mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let come = loop {
+            let room = &mut [io::IoSliceMut::new(&mut self.bytes[self.come..])];
+            match rustix::net::recvmsg(&from, room, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
                 Err(rustix::io::Errno::INTR) => {}
-                read => return Ok(read?),
+                received => break received?.bytes,
+            }
+        };
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(files) = message {
+                self.files.extend(files);
             }
         }
+        self.come += come;
+        Ok(come)
+    }
+
+    /// Takes the descriptors that have come.
+    pub(super) fn take_files(&mut self) -> impl Iterator<Item = OwnedFd> {
+        self.files.drain(..)
     }
 
     /// Whether the last `read` may have left something behind.
     pub(super) fn is_full(&self) -> bool {
-        self.bytes.len() == self.bytes.capacity()
+        self.come == self.bytes.len()
     }
 
     /// Takes all frames that are whole, and keeps the rest.
-    pub(super) fn take_whole(&mut self) -> io::Result<Vec<u8>> {
-        let mut rest = &self.bytes[..];
+    pub(super) fn take_whole(&mut self) -> io::Result<Whole> {
+        let mut rest = &self.bytes[..self.come];
         while Frame::split_from(&mut rest)?.is_some() {}
-        let whole = self.bytes.len() - rest.len();
+        let whole = self.come - rest.len();
         if whole == 0 {
-            return Ok(Vec::new());
+            return Ok(Whole::default());
         }
         let mut next = mem::take(&mut self.spare);
-        next.clear();
-        next.extend_from_slice(&self.bytes[whole..]);
-        self.bytes.truncate(whole);
-        Ok(mem::replace(&mut self.bytes, next))
+        if next.len() < rest.len() {
+            next.resize(rest.len(), 0);
+        }
+        next[..rest.len()].copy_from_slice(rest);
+        self.come = rest.len();
+        Ok(Whole { bytes: mem::replace(&mut self.bytes, next), used: 0..whole })
     }
 
     /// Gives back what was taken, so that it is used again.
-    pub(super) fn give_back(&mut self, taken: Vec<u8>) {
-        if taken.capacity() <= LARGEST_KEPT && taken.capacity() > self.spare.capacity() {
-            self.spare = taken;
+    pub(super) fn give_back(&mut self, taken: Whole) {
+        if taken.bytes.len() <= LARGEST_KEPT && taken.bytes.len() > self.spare.len() {
+            self.spare = taken.bytes;
         }
     }
 }
@@ -210,7 +284,7 @@ pub fn check(bytes: &[u8], piece: usize) {
     assert_eq!(outcome, whole);
     if whole.is_ok() {
         assert_eq!(taken, bytes[..used]);
-        assert_eq!(inbox.bytes, rest);
+        assert_eq!(inbox.bytes[..inbox.come], *rest);
     }
 }
 
