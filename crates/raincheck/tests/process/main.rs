@@ -5,6 +5,7 @@ mod chaos;
 mod deaths;
 mod leaks;
 mod matrix;
+mod stale;
 mod traps;
 
 use std::{
