@@ -12,8 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use raincheck::{Executor, ProcessPool};
-use serde_bytes::ByteBuf;
+use raincheck::{Blob, Call, Executor, ProcessPool, TaskFunction};
 
 use crate::measure::{Column, Contestant, Round, Rounds, Row, Setting};
 
@@ -52,7 +51,11 @@ pub(crate) fn rows(setting: Setting) -> Vec<Row> {
             "process-bytes",
             format!("{} MiB there and back", Work::Bytes.count(setting) >> 20),
             &["ms"],
-            vec![Contestant::ours("raincheck", bytes), Contestant::baseline("a socket pair and `cat`", raw_bytes)],
+            vec![
+                Contestant::ours("raincheck, a `Blob`", |setting| bytes(setting, |blob| echo::call(blob))),
+                Contestant::ours("raincheck, a `Blob` made anew", |setting| bytes(setting, |blob| remake::call(blob))),
+                Contestant::baseline("a socket pair and `cat`", raw_bytes),
+            ],
             Work::Bytes,
         ),
         row(
@@ -188,8 +191,14 @@ fn double(number: u64) -> u64 {
 }
 
 #[raincheck::task]
-fn echo(bytes: ByteBuf) -> ByteBuf {
+fn echo(bytes: Blob) -> Blob {
     bytes
+}
+
+/// Gives back other bytes than it was given.
+#[raincheck::task]
+fn remake(bytes: Blob) -> Blob {
+    Blob::build(bytes.len(), |remade| remade.copy_from_slice(&bytes))
 }
 
 #[raincheck::task]
@@ -237,14 +246,16 @@ fn ping_pong(setting: Setting) -> Round {
     Box::new(move || percentiles((0..turns).map(|n| timed(|| pool.submit(double::call(n)).result().expect(RETURNS)))))
 }
 
-fn bytes(setting: Setting) -> Round {
+fn bytes<F: TaskFunction<Output = Blob>>(setting: Setting, call: fn(Blob) -> Call<F>) -> Round {
     let (pool, size) = (pool(setting), Work::Bytes.count(setting) as usize);
     Box::new(move || {
-        let argument = ByteBuf::from(vec![7; size]);
+        let argument = vec![7; size];
         let begun = Instant::now();
-        let value = pool.submit(echo::call(argument)).result().expect(RETURNS);
+        let value = pool.submit(call(argument.into())).result().expect(RETURNS);
+        // The whole of it is read, as whoever wanted it would.
+        let sum: u64 = value.iter().map(|byte| u64::from(*byte)).sum();
         let taken = begun.elapsed();
-        assert_eq!(value.len(), size);
+        assert_eq!(sum, 7 * size as u64);
         vec![micros(taken) / 1e3]
     })
 }
