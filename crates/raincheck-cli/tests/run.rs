@@ -329,7 +329,7 @@ fn ctrl_c_and_sigterm_reach_the_jobs_and_nothing_outlives_them() {
             heard.display(),
             listens.display()
         );
-        let mut command = raincheck(&["-j2", "--kill-after", "100ms", "sh", "-c"]);
+        let mut command = raincheck(&["-j2", "--kill-after", "2s", "sh", "-c"]);
         command.args(["{}", ":::", &polite, &stubborn(&marker)]).stderr(Stdio::piped());
         let child = command.spawn().unwrap();
         until("both run", || alive(&marker).len() >= 4 && listens.exists());
