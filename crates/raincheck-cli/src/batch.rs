@@ -96,16 +96,13 @@ impl From<&TaskError> for Failure {
     }
 }
 
-/// How one attempt is handed to an executor: as the call of a task, as a closure or as a future.
+/// How one attempt is handed to an executor: as the call of a task or as a future.
 pub(crate) trait Way<E, I, T> {
     fn submit(&self, executor: &With<'_, E>, input: I, job: Job) -> TaskFuture<Tried<T>>;
 }
 
 /// By the call of a task, which any executor can carry. It says how far it is by [`raincheck::progress`].
 pub(crate) struct Calls<F>(pub(crate) F);
-
-/// By a function that blocks.
-pub(crate) struct Blocking<F>(pub(crate) F);
 
 /// By a function that returns a future.
 pub(crate) struct Async<F>(pub(crate) F);
@@ -128,19 +125,6 @@ where
             }
         };
         executor.with(Options::new().observer(told)).submit((self.0)(input))
-    }
-}
-
-impl<E, I, T, F> Way<E, I, T> for Blocking<F>
-where
-    E: InProcess,
-    I: Send + 'static,
-    T: Send + 'static,
-    F: Fn(I, &Attempt) -> Tried<T> + Clone + Send + 'static,
-{
-    fn submit(&self, executor: &With<'_, E>, input: I, job: Job) -> TaskFuture<Tried<T>> {
-        let work = self.0.clone();
-        executor.submit(move || work(input, &job.start(lane())))
     }
 }
 
@@ -463,6 +447,22 @@ mod tests {
     use crate::executors;
     use crate::interrupt::Signal;
     use crate::report::{Plan, ProgressMode, Verbosity};
+
+    /// By a function that blocks.
+    struct Blocking<F>(F);
+
+    impl<E, I, T, F> Way<E, I, T> for Blocking<F>
+    where
+        E: InProcess,
+        I: Send + 'static,
+        T: Send + 'static,
+        F: Fn(I, &Attempt) -> Tried<T> + Clone + Send + 'static,
+    {
+        fn submit(&self, executor: &With<'_, E>, input: I, job: Job) -> TaskFuture<Tried<T>> {
+            let work = self.0.clone();
+            executor.submit(move || work(input, &job.start(lane())))
+        }
+    }
 
     /// Runs jobs for these inputs and returns what was taken, what ended how often in which way, and the exit.
     fn run<T: Send + 'static>(
