@@ -342,6 +342,21 @@ fn the_list_itself_is_not_hashed_where_it_is_written_into_the_tree() {
 }
 
 #[test]
+fn a_list_is_hashed_on_processes_but_for_standard_input_which_they_do_not_have() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), "x").unwrap();
+    fs::write(dir.path().join("list"), "file\n-\n").unwrap();
+
+    let ours = output(raincheck().args(["--executor", "process", "--files-from", "list"]), dir.path());
+
+    let theirs = output(peer("sha256sum").arg("file"), dir.path());
+    assert_same(&ours.stdout, &theirs.stdout, "what could be hashed");
+    assert_eq!(ours.status.code(), Some(1));
+    let told = String::from_utf8(ours.stderr).unwrap();
+    assert!(told.contains("`-` failed: another process cannot read the standard input"), "{told}");
+}
+
+#[test]
 fn one_ctrl_c_ends_what_would_never_end() {
     let mut child = raincheck()
         .args(["--progress", "json"])
