@@ -315,10 +315,7 @@ where
         let failure = match future.result() {
             Ok(Ok(Done { bytes, value })) => {
                 let taken = (self.take)(open.input, Ok(value));
-                match &taken {
-                    Ok(()) => open.job.finish(Outcome::done(bytes)),
-                    Err(error) => open.job.finish(Outcome::not_done(Status::Failed, error.to_string())),
-                }
+                open.job.finish(outcome_of_taking(bytes, &taken));
                 return taken;
             }
             Ok(Err(failure)) => failure,
@@ -364,10 +361,10 @@ where
         for (ticket, future) in rest {
             let Ticket::Try(Open { input, job, .. }) = ticket else { continue };
             match future.try_result() {
-                Ok(Ok(Ok(Done { bytes, value }))) => match take(input, Ok(value)) {
-                    Ok(()) => job.finish(Outcome::done(bytes)),
-                    Err(error) => job.finish(Outcome::not_done(Status::Failed, error.to_string())),
-                },
+                Ok(Ok(Ok(Done { bytes, value }))) => {
+                    let taken = take(input, Ok(value));
+                    job.finish(outcome_of_taking(bytes, &taken));
+                }
                 Ok(Ok(Err(failure))) if failure.status != Status::Cancelled => {
                     // The command is ending already, for a reason that matters more.
                     let _ = take(input, Err(&failure));
@@ -376,6 +373,16 @@ where
                 _ => job.finish(Outcome::not_done(Status::Cancelled, why)),
             }
         }
+    }
+}
+
+/// What became of a job that was done, and whose value was then taken.
+fn outcome_of_taking(bytes: u64, taken: &Result<(), Error>) -> Outcome {
+    match taken {
+        Ok(()) => Outcome::done(bytes),
+        // Whoever reads no more wants to hear no more.
+        Err(error) if error.is_output_closed() => Outcome::not_done(Status::Cancelled, error.to_string()),
+        Err(error) => Outcome::not_done(Status::Failed, error.to_string()),
     }
 }
 

@@ -357,6 +357,20 @@ fn a_list_is_hashed_on_processes_but_for_standard_input_which_they_do_not_have()
 }
 
 #[test]
+fn a_reader_that_has_gone_is_told_by_the_exit_code_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), "x").unwrap();
+    // More than is gathered before it is written.
+    fs::write(dir.path().join("list"), "file\n".repeat(20_000)).unwrap();
+    let (nobody, pipe) = std::io::pipe().unwrap();
+    drop(nobody);
+
+    let ours = raincheck().args(["--files-from", "list"]).current_dir(dir.path()).stdout(pipe).output().unwrap();
+
+    assert_eq!((ours.status.code(), String::from_utf8(ours.stderr).unwrap()), (Some(141), String::new()));
+}
+
+#[test]
 fn one_ctrl_c_ends_what_would_never_end() {
     let mut child = raincheck()
         .args(["--progress", "json"])
