@@ -371,6 +371,27 @@ fn a_reader_that_has_gone_is_told_by_the_exit_code_alone() {
 }
 
 #[test]
+fn one_ctrl_c_ends_the_job_that_runs_on_the_main_thread() {
+    let dir = tempfile::tempdir().unwrap();
+    // With nothing in it, but long enough to be read for minutes.
+    fs::File::create(dir.path().join("long")).unwrap().set_len(64 << 30).unwrap();
+    let mut child = raincheck()
+        .args(["--executor", "inline", "--progress", "json", "long"])
+        .current_dir(dir.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains(r#""event":"started""#)));
+
+    let asked = peer("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+
+    assert!(asked.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(lines.any(|line| line.contains(r#""cancelled":1"#)));
+}
+
+#[test]
 fn one_ctrl_c_ends_what_would_never_end() {
     let mut child = raincheck()
         .args(["--progress", "json"])

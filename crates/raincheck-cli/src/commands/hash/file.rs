@@ -12,6 +12,7 @@ use super::algorithm::{Algorithm, Sum};
 use super::hashers::Hashers;
 use super::subtrees;
 use crate::batch::{Done, Failure, Tried};
+use crate::interrupt;
 
 /// A read goes into so much memory: it is still in the core's cache when it is hashed.
 const BUFFER: usize = 256 << 10;
@@ -73,7 +74,7 @@ fn read(source: &mut dyn Read, algorithms: &[Algorithm], progress: &dyn Fn(u64))
     let (mut bytes, mut told) = (0, 0);
     with_buffer(|buffer| {
         loop {
-            if raincheck::cancelled() {
+            if interrupt::job_is_unwanted() {
                 return Err(Failure::stopped());
             }
             match source.read(buffer) {
