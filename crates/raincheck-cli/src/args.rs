@@ -23,7 +23,7 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Download flags one by one, on threads and on tokio, and show why it gets faster
+    /// Download flags one by one, on threads, on tokio and on processes, and show why it gets faster
     ///
     /// Without arguments it is the demonstration: the same twenty downloads in each style, from a built-in server, with
     /// a table. With country codes or options it downloads those, in the style of `--executor`.
@@ -74,7 +74,7 @@ pub(crate) struct JobOptions {
     /// Where jobs run [default: thread]
     #[arg(long, value_name = "WHERE")]
     pub(crate) executor: Option<ExecutorName>,
-    /// How many jobs run at once
+    /// How many jobs run at once [default: one for each core]
     #[arg(long, short, short_alias = 'P', value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// Give up on a job that runs longer than this, as in 30s, 500ms or 1h30m

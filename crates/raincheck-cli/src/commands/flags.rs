@@ -44,6 +44,7 @@ const MOST_CONNECTIONS: usize = 1000;
 
 /// What `raincheck flags` is asked for.
 #[derive(Debug, Clone, clap::Args)]
+#[command(mut_arg("jobs", |jobs| jobs.help("How many jobs run at once [default: as --max-req, or with --cpu one for each core]")))]
 pub(crate) struct FlagsArgs {
     /// Country codes, or first letters: B is all from BA to BZ [default: the 20 most populous countries]
     #[arg(value_name = "CC", value_parser = country)]
