@@ -2,6 +2,7 @@
 //! is done.
 
 use std::num::NonZeroUsize;
+use std::thread;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -89,6 +90,15 @@ impl JobOptions {
     /// Where jobs run: on threads, unless said.
     pub(crate) fn executor(&self) -> ExecutorName {
         self.executor.unwrap_or(ExecutorName::Thread)
+    }
+
+    /// How many jobs run at once: one on `inline`, and elsewhere one for each core, unless said.
+    pub(crate) fn at_once(&self) -> NonZeroUsize {
+        let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        match self.executor() {
+            ExecutorName::Inline => NonZeroUsize::MIN,
+            ExecutorName::Thread | ExecutorName::Process | ExecutorName::Tokio => self.jobs.unwrap_or_else(cores),
+        }
     }
 }
 

@@ -10,10 +10,8 @@ mod output;
 mod subtrees;
 mod tree;
 
-use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::thread;
 
 use self::ahead::Ahead;
 use self::algorithm::{Algorithm, Sum};
@@ -85,12 +83,7 @@ struct Workers {
 
 impl Workers {
     fn new(options: &JobOptions) -> Result<Self, Error> {
-        let name = options.executor();
-        let jobs = match (name, options.jobs) {
-            (ExecutorName::Inline, _) => NonZeroUsize::MIN,
-            (_, Some(jobs)) => jobs,
-            (_, None) => thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-        };
+        let (name, jobs) = (options.executor(), options.at_once());
         let place = match name {
             // Several threads go at one large file, but not several processes.
             ExecutorName::Process => Place { threads: 1, has_stdin: false },
