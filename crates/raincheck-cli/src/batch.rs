@@ -453,7 +453,7 @@ mod tests {
     use crate::error::Exit;
     use crate::executors;
     use crate::interrupt::Signal;
-    use crate::report::{Plan, ProgressMode, Verbosity};
+    use crate::report::Plan;
 
     /// By a function that blocks.
     struct Blocking<F>(F);
@@ -479,17 +479,7 @@ mod tests {
         inputs: impl IntoIterator<Item = u64>,
         way: &impl Way<Box<dyn InProcess>, u64, T>,
     ) -> (Vec<u64>, [u64; 5], Exit) {
-        let plan = Plan {
-            title: String::new(),
-            verbosity: Verbosity::Quiet,
-            tells_summary: false,
-            tells_failures: true,
-            expects_not_found: false,
-            progress: ProgressMode::None,
-            records: None,
-            timeline: None,
-        };
-        let report = Report::open(plan, interrupt).unwrap();
+        let report = Report::open(Plan::silent(), interrupt).unwrap();
         let batch = Batch { report: &report, interrupt, timeout, retries, under_way: 2 };
         let mut taken = Vec::new();
         let take = |input, came: Result<T, &Failure>| {
@@ -640,17 +630,7 @@ mod tests {
     #[test]
     fn an_error_of_the_taker_ends_the_run() {
         let interrupt = Interrupt::default();
-        let plan = Plan {
-            title: String::new(),
-            verbosity: Verbosity::Quiet,
-            tells_summary: false,
-            tells_failures: true,
-            expects_not_found: false,
-            progress: ProgressMode::None,
-            records: None,
-            timeline: None,
-        };
-        let report = Report::open(plan, &interrupt).unwrap();
+        let report = Report::open(Plan::silent(), &interrupt).unwrap();
         let batch = Batch { report: &report, interrupt: &interrupt, timeout: None, retries: 0, under_way: 2 };
         let chosen = executors::make_here(ExecutorName::Thread, NonZeroUsize::new(2).unwrap()).unwrap();
         let way = Blocking(|input, _: &_| done(input));
