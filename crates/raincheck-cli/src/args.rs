@@ -2,6 +2,7 @@
 //! is done.
 
 use std::num::NonZeroUsize;
+use std::thread;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -23,7 +24,7 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Download flags one by one, on threads and on tokio, and show why it gets faster
+    /// Download flags one by one, on threads, on tokio and on processes, and show why it gets faster
     ///
     /// Without arguments it is the demonstration: the same twenty downloads in each style, from a built-in server, with
     /// a table. With country codes or options it downloads those, in the style of `--executor`.
@@ -74,7 +75,7 @@ pub(crate) struct JobOptions {
     /// Where jobs run [default: thread]
     #[arg(long, value_name = "WHERE")]
     pub(crate) executor: Option<ExecutorName>,
-    /// How many jobs run at once
+    /// How many jobs run at once [default: one for each core]
     #[arg(long, short, short_alias = 'P', value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// Give up on a job that runs longer than this, as in 30s, 500ms or 1h30m
@@ -89,6 +90,15 @@ impl JobOptions {
     /// Where jobs run: on threads, unless said.
     pub(crate) fn executor(&self) -> ExecutorName {
         self.executor.unwrap_or(ExecutorName::Thread)
+    }
+
+    /// How many jobs run at once: one on `inline`, and elsewhere one for each core, unless said.
+    pub(crate) fn at_once(&self) -> NonZeroUsize {
+        let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        match self.executor() {
+            ExecutorName::Inline => NonZeroUsize::MIN,
+            ExecutorName::Thread | ExecutorName::Process | ExecutorName::Tokio => self.jobs.unwrap_or_else(cores),
+        }
     }
 }
 

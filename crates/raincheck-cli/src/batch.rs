@@ -96,7 +96,7 @@ impl From<&TaskError> for Failure {
     }
 }
 
-/// How one attempt is handed to an executor: as the call of a task, as a closure or as a future.
+/// How one attempt is handed to an executor: as the call of a task or as a future.
 pub(crate) trait Way<E, I, T> {
     fn submit(&self, executor: &With<'_, E>, input: I, job: Job) -> TaskFuture<Tried<T>>;
 }
@@ -315,10 +315,7 @@ where
         let failure = match future.result() {
             Ok(Ok(Done { bytes, value })) => {
                 let taken = (self.take)(open.input, Ok(value));
-                match &taken {
-                    Ok(()) => open.job.finish(Outcome::done(bytes)),
-                    Err(error) => open.job.finish(Outcome::not_done(Status::Failed, error.to_string())),
-                }
+                open.job.finish(outcome_of_taking(bytes, &taken));
                 return taken;
             }
             Ok(Err(failure)) => failure,
@@ -364,10 +361,10 @@ where
         for (ticket, future) in rest {
             let Ticket::Try(Open { input, job, .. }) = ticket else { continue };
             match future.try_result() {
-                Ok(Ok(Ok(Done { bytes, value }))) => match take(input, Ok(value)) {
-                    Ok(()) => job.finish(Outcome::done(bytes)),
-                    Err(error) => job.finish(Outcome::not_done(Status::Failed, error.to_string())),
-                },
+                Ok(Ok(Ok(Done { bytes, value }))) => {
+                    let taken = take(input, Ok(value));
+                    job.finish(outcome_of_taking(bytes, &taken));
+                }
                 Ok(Ok(Err(failure))) if failure.status != Status::Cancelled => {
                     // The command is ending already, for a reason that matters more.
                     let _ = take(input, Err(&failure));
@@ -376,6 +373,16 @@ where
                 _ => job.finish(Outcome::not_done(Status::Cancelled, why)),
             }
         }
+    }
+}
+
+/// What became of a job that was done, and whose value was then taken.
+fn outcome_of_taking(bytes: u64, taken: &Result<(), Error>) -> Outcome {
+    match taken {
+        Ok(()) => Outcome::done(bytes),
+        // Whoever reads no more wants to hear no more.
+        Err(error) if error.is_output_closed() => Outcome::not_done(Status::Cancelled, error.to_string()),
+        Err(error) => Outcome::not_done(Status::Failed, error.to_string()),
     }
 }
 
@@ -446,7 +453,23 @@ mod tests {
     use crate::error::Exit;
     use crate::executors;
     use crate::interrupt::Signal;
-    use crate::report::{Plan, ProgressMode, Verbosity};
+    use crate::report::Plan;
+
+    /// By a function that blocks.
+    struct Blocking<F>(F);
+
+    impl<E, I, T, F> Way<E, I, T> for Blocking<F>
+    where
+        E: InProcess,
+        I: Send + 'static,
+        T: Send + 'static,
+        F: Fn(I, &Attempt) -> Tried<T> + Clone + Send + 'static,
+    {
+        fn submit(&self, executor: &With<'_, E>, input: I, job: Job) -> TaskFuture<Tried<T>> {
+            let work = self.0.clone();
+            executor.submit(move || work(input, &job.start(lane())))
+        }
+    }
 
     /// By a function that blocks, and may look at what is the test's.
     struct Blocking<F>(F);
@@ -472,17 +495,7 @@ mod tests {
         inputs: impl IntoIterator<Item = u64>,
         way: &impl Way<Box<dyn InProcess>, u64, T>,
     ) -> (Vec<u64>, [u64; 5], Exit) {
-        let plan = Plan {
-            title: String::new(),
-            verbosity: Verbosity::Quiet,
-            tells_summary: false,
-            tells_failures: true,
-            expects_not_found: false,
-            progress: ProgressMode::None,
-            records: None,
-            timeline: None,
-        };
-        let report = Report::open(plan, interrupt).unwrap();
+        let report = Report::open(Plan::silent(), interrupt).unwrap();
         let batch = Batch { report: &report, interrupt, timeout, retries, under_way: 2 };
         let mut taken = Vec::new();
         let take = |input, came: Result<T, &Failure>| {
@@ -633,17 +646,7 @@ mod tests {
     #[test]
     fn an_error_of_the_taker_ends_the_run() {
         let interrupt = Interrupt::default();
-        let plan = Plan {
-            title: String::new(),
-            verbosity: Verbosity::Quiet,
-            tells_summary: false,
-            tells_failures: true,
-            expects_not_found: false,
-            progress: ProgressMode::None,
-            records: None,
-            timeline: None,
-        };
-        let report = Report::open(plan, &interrupt).unwrap();
+        let report = Report::open(Plan::silent(), &interrupt).unwrap();
         let batch = Batch { report: &report, interrupt: &interrupt, timeout: None, retries: 0, under_way: 2 };
         let chosen = executors::make_here(ExecutorName::Thread, NonZeroUsize::new(2).unwrap()).unwrap();
         let way = Blocking(|input, _: &_| done(input));

@@ -66,9 +66,14 @@ impl Error {
         Self { source: Some(source.into()), ..self }
     }
 
+    /// Whether nothing is wrong but that nobody reads the output any more.
+    pub(crate) fn is_output_closed(&self) -> bool {
+        self.exit == Exit::OutputClosed
+    }
+
     /// Shows it on stderr, and says how to exit.
     pub(crate) fn tell(&self) -> Exit {
-        if self.exit == Exit::OutputClosed {
+        if self.is_output_closed() {
             return self.exit;
         }
         // If stderr is gone too, the exit code is all that is left to tell it by.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
@@ -24,6 +25,16 @@ impl Signal {
             Self::Terminate => 143,
         }
     }
+}
+
+/// Whether a signal has asked this process to stop.
+static SIGNALLED: AtomicBool = AtomicBool::new(false);
+
+/// Whether nobody wants the outcome of the job that calls this: it is cancelled, or the user has asked to stop.
+///
+/// Who submits a job to `inline` has its future only when it is done, and so can cancel nothing.
+pub(crate) fn job_is_unwanted() -> bool {
+    raincheck::cancelled() || SIGNALLED.load(Ordering::Relaxed)
 }
 
 /// Whether the user has asked to stop. Clones watch for the same.
@@ -57,6 +68,7 @@ impl Interrupt {
                     SIGTERM => Signal::Terminate,
                     _ => Signal::Interrupt,
                 };
+                SIGNALLED.store(true, Ordering::Relaxed);
                 if !watched.ask(signal) {
                     low_level::exit(signal.exit_code().into());
                 }

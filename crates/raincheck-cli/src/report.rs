@@ -63,6 +63,23 @@ pub(crate) struct Plan {
     pub(crate) timeline: Option<TimelineFile>,
 }
 
+#[cfg(test)]
+impl Plan {
+    /// Nothing is shown or written, but for what is asked of the report itself.
+    pub(crate) fn silent() -> Self {
+        Self {
+            title: String::new(),
+            verbosity: Verbosity::Quiet,
+            tells_summary: false,
+            tells_failures: true,
+            expects_not_found: false,
+            progress: ProgressMode::None,
+            records: None,
+            timeline: None,
+        }
+    }
+}
+
 /// Where a command hands in what happens, and where it ends.
 ///
 /// Dropping it without [`finish`](Self::finish) takes the bar away and tells nothing more.

@@ -342,6 +342,56 @@ fn the_list_itself_is_not_hashed_where_it_is_written_into_the_tree() {
 }
 
 #[test]
+fn a_list_is_hashed_on_processes_but_for_standard_input_which_they_do_not_have() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), "x").unwrap();
+    fs::write(dir.path().join("list"), "file\n-\n").unwrap();
+
+    let ours = output(raincheck().args(["--executor", "process", "--files-from", "list"]), dir.path());
+
+    let theirs = output(peer("sha256sum").arg("file"), dir.path());
+    assert_same(&ours.stdout, &theirs.stdout, "what could be hashed");
+    assert_eq!(ours.status.code(), Some(1));
+    let told = String::from_utf8(ours.stderr).unwrap();
+    assert!(told.contains("`-` failed: another process cannot read the standard input"), "{told}");
+}
+
+#[test]
+fn a_reader_that_has_gone_is_told_by_the_exit_code_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), "x").unwrap();
+    // More than is gathered before it is written.
+    fs::write(dir.path().join("list"), "file\n".repeat(20_000)).unwrap();
+    let (nobody, pipe) = std::io::pipe().unwrap();
+    drop(nobody);
+
+    let ours = raincheck().args(["--files-from", "list"]).current_dir(dir.path()).stdout(pipe).output().unwrap();
+
+    assert_eq!((ours.status.code(), String::from_utf8(ours.stderr).unwrap()), (Some(141), String::new()));
+}
+
+#[test]
+fn one_ctrl_c_ends_the_job_that_runs_on_the_main_thread() {
+    let dir = tempfile::tempdir().unwrap();
+    // With nothing in it, but long enough to be read for minutes.
+    fs::File::create(dir.path().join("long")).unwrap().set_len(64 << 30).unwrap();
+    let mut child = raincheck()
+        .args(["--executor", "inline", "--progress", "json", "long"])
+        .current_dir(dir.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains(r#""event":"started""#)));
+
+    let asked = peer("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+
+    assert!(asked.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(lines.any(|line| line.contains(r#""cancelled":1"#)));
+}
+
+#[test]
 fn one_ctrl_c_ends_what_would_never_end() {
     let mut child = raincheck()
         .args(["--progress", "json"])

@@ -255,7 +255,7 @@ mod tests {
     use crate::args::ExecutorName;
     use crate::executors;
     use crate::interrupt::{Interrupt, Signal};
-    use crate::report::{Plan, ProgressMode, Report, Verbosity};
+    use crate::report::{Plan, Report};
 
     const EXECUTORS: [ExecutorName; 3] = [ExecutorName::Inline, ExecutorName::Thread, ExecutorName::Tokio];
 
@@ -319,17 +319,7 @@ mod tests {
         inputs: Slow,
         work: impl Fn(u64, &Attempt) -> Tried<()> + Sync,
     ) -> [u64; 5] {
-        let plan = Plan {
-            title: String::new(),
-            verbosity: Verbosity::Quiet,
-            tells_summary: false,
-            tells_failures: true,
-            expects_not_found: false,
-            progress: ProgressMode::None,
-            records: None,
-            timeline: None,
-        };
-        let report = Report::open(plan, interrupt).unwrap();
+        let report = Report::open(Plan::silent(), interrupt).unwrap();
         let batch = Batch { report: &report, interrupt, timeout: None, retries, under_way: 2 };
         let executor = executors::make_here(name, NonZeroUsize::new(2).unwrap()).unwrap();
         batch.run_in_lanes(&executor, inputs, u64::to_string, work);

@@ -44,6 +44,7 @@ const MOST_CONNECTIONS: usize = 1000;
 
 /// What `raincheck flags` is asked for.
 #[derive(Debug, Clone, clap::Args)]
+#[command(mut_arg("jobs", |jobs| jobs.help("How many jobs run at once [default: as --max-req, or with --cpu one for each core]")))]
 pub(crate) struct FlagsArgs {
     /// Country codes, or first letters: B is all from BA to BZ [default: the 20 most populous countries]
     #[arg(value_name = "CC", value_parser = country)]
@@ -67,7 +68,7 @@ pub(crate) struct FlagsArgs {
     #[arg(long, short, value_name = "LABEL", default_value = "local", ignore_case = true)]
     server: ServerLabel,
     /// The address that REMOTE is at; a flag is `URL/de/de.gif`
-    #[arg(long, value_name = "URL", required_if_eq("server", "remote"))]
+    #[arg(long, value_name = "URL", required_if_eq("server", "remote"), value_parser = web_address)]
     base_url: Option<String>,
     /// Have the other servers serve this folder, with flags as `de/de.gif` in it, and not the built-in flags
     #[arg(long, value_name = "DIR", conflicts_with = "base_url")]
@@ -159,6 +160,14 @@ fn country(text: &str) -> Result<Country, String> {
         [letter] if text.len() == 1 => Ok(Country::Letter(letter)),
         [first, second] if text.len() == 2 => Ok(Country::Code([first, second].iter().collect())),
         _ => Err("each CC must be A to Z or AA to ZZ".into()),
+    }
+}
+
+fn web_address(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    match host {
+        Some(host) if !host.is_empty() => Ok(text.into()),
+        _ => Err("write it as in http://127.0.0.1:8000/flags".into()),
     }
 }
 

@@ -10,15 +10,13 @@ mod output;
 mod subtrees;
 mod tree;
 
-use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::thread;
 
 use self::ahead::Ahead;
 use self::algorithm::{Algorithm, Sum};
 use self::check::{Check, CheckOptions};
-use self::file::Input;
+use self::file::{Input, Place};
 use self::line::{Ending, Format, Line};
 use self::output::Output;
 use self::tree::{Found, Tree, TreeOptions};
@@ -67,8 +65,9 @@ pub(crate) struct HashArgs {
 /// Does what was asked for.
 pub(crate) fn run(args: HashArgs, talk: Talk) -> Result<Exit, Error> {
     let interrupt = Interrupt::install().map_err(|error| Error::new("cannot listen for Ctrl-C").because(error))?;
-    let reads_stdin = !args.check && (args.paths.is_empty() || args.paths.iter().any(|path| path.as_os_str() == "-"));
-    if reads_stdin && args.jobs.executor() == ExecutorName::Process {
+    let names_none = args.paths.is_empty() && !args.tree.has_list();
+    let names_stdin = names_none || args.paths.iter().any(|path| path.as_os_str() == "-");
+    if !args.check && names_stdin && args.jobs.executor() == ExecutorName::Process {
         return Err(executors::stdin_stays_here());
     }
     let workers = Workers::new(&args.jobs)?;
@@ -78,22 +77,19 @@ pub(crate) fn run(args: HashArgs, talk: Talk) -> Result<Exit, Error> {
 /// Who does the jobs.
 struct Workers {
     executor: Chosen,
-    /// How many threads may work at one file.
-    threads: usize,
+    place: Place,
     style: String,
 }
 
 impl Workers {
     fn new(options: &JobOptions) -> Result<Self, Error> {
-        let name = options.executor();
-        let jobs = match (name, options.jobs) {
-            (ExecutorName::Inline, _) => NonZeroUsize::MIN,
-            (_, Some(jobs)) => jobs,
-            (_, None) => thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        let (name, jobs) = (options.executor(), options.at_once());
+        let place = match name {
+            // Several threads go at one large file, but not several processes.
+            ExecutorName::Process => Place { threads: 1, has_stdin: false },
+            _ => Place { threads: jobs.get(), has_stdin: true },
         };
-        // Several threads go at one large file, but not several processes.
-        let threads = if name == ExecutorName::Process { 1 } else { jobs.get() };
-        Ok(Self { executor: executors::make(name, jobs)?, threads, style: executors::style(name, jobs) })
+        Ok(Self { executor: executors::make(name, jobs)?, place, style: executors::style(name, jobs) })
     }
 }
 
@@ -116,7 +112,7 @@ fn write(args: HashArgs, talk: Talk, workers: Workers, interrupt: &Interrupt) ->
     let mut output = Output::new(&report);
 
     let way = Calls(|(_, found): (usize, Found)| {
-        let input = Input { name: found.name, algorithms: algorithms.clone(), threads: workers.threads };
+        let input = Input { name: found.name, algorithms: algorithms.clone(), place: workers.place };
         sums_of::call(input, found.trouble)
     });
     let label = |(_, found): &(usize, Found)| found.name.to_string_lossy().into_owned();
@@ -170,7 +166,7 @@ fn check(args: HashArgs, talk: Talk, workers: Workers, interrupt: &Interrupt) ->
         options: args.checking,
         quiet,
     };
-    let in_order = check.run(workers.executor, workers.threads, &batch)?;
+    let in_order = check.run(workers.executor, workers.place, &batch)?;
     match report.finish()? {
         Exit::AllDone if !in_order => Ok(Exit::SomeFailed),
         exit => Ok(exit),

@@ -25,10 +25,10 @@ mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal, Write};
+use std::iter;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::{iter, thread};
 
 use clap::Args;
 
@@ -184,20 +184,12 @@ impl LogsArgs {
             bad_lines: self.showing.bad_lines,
         }
     }
-
-    /// How many jobs run at once.
-    fn workers(&self) -> NonZeroUsize {
-        match self.jobs.executor() {
-            ExecutorName::Inline => NonZeroUsize::MIN,
-            _ => self.jobs.jobs.or(thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN),
-        }
-    }
 }
 
 /// Does what was asked for.
 pub(crate) fn run(args: LogsArgs, talk: Talk) -> Result<Exit, Error> {
     let interrupt = Interrupt::install().map_err(|error| Error::new("cannot listen for Ctrl-C").because(error))?;
-    let workers = args.workers();
+    let workers = args.jobs.at_once();
     if let Some(sample) = args.sample.asked() {
         return sampling::run(
             sample,

@@ -261,9 +261,7 @@ struct Prepared {
 
 fn execute(args: &RunArgs, talk: Talk, interrupt: &Interrupt, prepared: Prepared) -> Result<Exit, Error> {
     let Prepared { maker, syntax, plan, log, title } = prepared;
-    let executor = args.jobs.executor();
-    let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let at_once = if executor == ExecutorName::Inline { NonZeroUsize::MIN } else { args.jobs.jobs.unwrap_or(cores) };
+    let (executor, at_once) = (args.jobs.executor(), args.jobs.at_once());
 
     let mut shown = args.report.clone().plan(title, talk);
     if args.ungroup && matches!(shown.progress, ProgressMode::Auto) && io::stderr().is_terminal() {

@@ -27,8 +27,18 @@ pub(crate) fn manual_page() -> io::Result<Exit> {
         man.render_synopsis_section(&mut page)?;
         man.render_description_section(&mut page)?;
         man.render_options_section(&mut page)?;
+        if let Some(more) = subcommand.get_after_long_help().or(subcommand.get_after_help()) {
+            writeln!(page, ".PP\n.nf\n{}\n.fi", as_it_stands(&more.to_string()))?;
+        }
     }
     print(&page)
+}
+
+/// Text of which roff is to make nothing else.
+fn as_it_stands(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    // A dot or a quote at its beginning would make a request of a line.
+    text.lines().map(|line| format!("\\&{line}")).collect::<Vec<_>>().join("\n")
 }
 
 fn print(text: &[u8]) -> io::Result<Exit> {

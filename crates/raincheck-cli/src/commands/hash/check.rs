@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ahead::Ahead;
 use super::algorithm::{Algorithm, Sum};
-use super::file::{self, Input};
+use super::file::{self, Input, Place};
 use super::line::{Ending, Line, Parser, Shown};
 use super::output::Output;
 use crate::batch::{Batch, Calls, Done, Failure, Tried};
@@ -107,12 +107,12 @@ struct Tally {
 
 impl Check {
     /// Checks every file that is listed, and tells what came of it. Returns whether every list was in order.
-    pub(super) fn run(self, executor: Chosen, threads: usize, batch: &Batch<'_>) -> Result<bool, Error> {
+    pub(super) fn run(self, executor: Chosen, place: Place, batch: &Batch<'_>) -> Result<bool, Error> {
         let tallies = RefCell::new(vec![Tally::default(); self.lists.len()]);
         let ahead = Ahead::find(batch.report, batch.interrupt, self.reader())?;
         let claims = ahead.filter_map(|entry| self.enter(entry, &mut tallies.borrow_mut(), batch));
         let mut output = Output::new(batch.report);
-        let way = Calls(|claim| verify::call(claim, threads));
+        let way = Calls(|claim| verify::call(claim, place));
         let label = |claim: &Claim| claim.name.to_string_lossy().into_owned();
         batch.run(executor, claims, label, &way, |claim, came| {
             let tally = &mut tallies.borrow_mut()[claim.list];
@@ -250,8 +250,8 @@ impl Check {
 
 /// Makes the sum and compares it.
 #[raincheck::task]
-fn verify(claim: Claim, threads: usize) -> Tried<()> {
-    let input = Input { name: claim.name, algorithms: vec![claim.algorithm], threads };
+fn verify(claim: Claim, place: Place) -> Tried<()> {
+    let input = Input { name: claim.name, algorithms: vec![claim.algorithm], place };
     let Done { bytes, value } = file::sums(&input, &raincheck::progress)?;
     if value == [claim.sum] { Ok(Done { bytes, value: () }) } else { Err(Failure::for_good(MISMATCH)) }
 }

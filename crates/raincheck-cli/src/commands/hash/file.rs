@@ -12,6 +12,7 @@ use super::algorithm::{Algorithm, Sum};
 use super::hashers::Hashers;
 use super::subtrees;
 use crate::batch::{Done, Failure, Tried};
+use crate::interrupt;
 
 /// A read goes into so much memory: it is still in the core's cache when it is hashed.
 const BUFFER: usize = 256 << 10;
@@ -28,8 +29,16 @@ pub(super) struct Input {
     /// Bytes on Unix; `-` is standard input.
     pub(super) name: OsString,
     pub(super) algorithms: Vec<Algorithm>,
-    /// How many threads of this process may hash at once, whichever file they are at.
+    pub(super) place: Place,
+}
+
+/// Where the job runs.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Place {
+    /// How many threads of its process may hash at once, whichever file they are at.
     pub(super) threads: usize,
+    /// Whether its process has the standard input that the user means.
+    pub(super) has_stdin: bool,
 }
 
 /// Reads the file once and makes its sums, in the order of the algorithms.
@@ -38,13 +47,16 @@ pub(super) struct Input {
 pub(super) fn sums(input: &Input, progress: &dyn Fn(u64)) -> Tried<Vec<Sum>> {
     let _busy = subtrees::Busy::new();
     if input.name == "-" {
+        if !input.place.has_stdin {
+            return Err(Failure::for_good("another process cannot read the standard input of this one"));
+        }
         return read(&mut io::stdin().lock(), &input.algorithms, progress);
     }
     let mut file = File::open(&input.name).map_err(failed)?;
     let before = file.metadata().map_err(failed)?;
     let done = match input.algorithms[..] {
-        [Algorithm::Blake3] if subtrees::is_worth_it(&before, input.threads) => {
-            let sum = subtrees::blake3(&file, before.len(), input.threads, progress)?;
+        [Algorithm::Blake3] if subtrees::is_worth_it(&before, input.place.threads) => {
+            let sum = subtrees::blake3(&file, before.len(), input.place.threads, progress)?;
             Done { bytes: before.len(), value: vec![sum] }
         }
         _ => read(&mut file, &input.algorithms, progress)?,
@@ -62,7 +74,7 @@ fn read(source: &mut dyn Read, algorithms: &[Algorithm], progress: &dyn Fn(u64))
     let (mut bytes, mut told) = (0, 0);
     with_buffer(|buffer| {
         loop {
-            if raincheck::cancelled() {
+            if interrupt::job_is_unwanted() {
                 return Err(Failure::stopped());
             }
             match source.read(buffer) {
@@ -129,8 +141,10 @@ mod tests {
     use super::*;
     use crate::report::event::Status;
 
+    const HERE: Place = Place { threads: 2, has_stdin: true };
+
     fn input(path: &Path, algorithm: Algorithm) -> Input {
-        Input { name: path.into(), algorithms: vec![algorithm], threads: 2 }
+        Input { name: path.into(), algorithms: vec![algorithm], place: HERE }
     }
 
     /// A file that is long enough for a look at the progress, and for threads to help.
@@ -185,7 +199,7 @@ mod tests {
     #[test]
     fn an_input_keeps_its_name_on_the_way_to_another_process() {
         let name = OsString::from_vec(b"\xff\n\\".to_vec());
-        let input = Input { name: name.clone(), algorithms: vec![Algorithm::Sha1], threads: 1 };
+        let input = Input { name: name.clone(), algorithms: vec![Algorithm::Sha1], place: HERE };
 
         let json = serde_json::to_string(&input).unwrap();
 

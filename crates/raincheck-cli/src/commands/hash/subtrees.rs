@@ -15,6 +15,7 @@ use blake3::hazmat::{ChainingValue, HasherExt, Mode, left_subtree_len, merge_sub
 use super::algorithm::Sum;
 use super::file::{changed, failed, with_buffer};
 use crate::batch::Failure;
+use crate::interrupt;
 
 /// The length of a subtree: a power of two, as the tree demands.
 const SUBTREE: u64 = 2 << 20;
@@ -68,7 +69,7 @@ pub(super) fn blake3(file: &File, length: u64, threads: usize, progress: &dyn Fn
                 break;
             }
             progress(hashing.hashed.load(Ordering::Relaxed));
-            if raincheck::cancelled() {
+            if interrupt::job_is_unwanted() {
                 hashing.fail(Failure::stopped());
             }
         }

@@ -44,6 +44,13 @@ pub(super) struct TreeOptions {
     one_file_system: bool,
 }
 
+impl TreeOptions {
+    /// Whether files are named in a list.
+    pub(super) fn has_list(&self) -> bool {
+        self.files_from.is_some() || self.files0_from.is_some()
+    }
+}
+
 /// A file to hash, or what stands in the way to some.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {

@@ -30,6 +30,7 @@ svg text{fill:var(--soft);font-size:11px}.grid{stroke:var(--line)}
 .fine{fill:var(--bar)}.client{fill:var(--client)}.server{fill:var(--server)}g:hover>rect{opacity:.75}.area{fill:transparent}
 .legend{display:flex;gap:18px;font-size:13px;color:var(--soft);margin-top:6px}
 .legend i{display:inline-block;width:10px;height:10px;border-radius:3px;margin-right:6px}
+@media (max-width:600px){td:nth-child(n+3):not(.key),th:nth-child(n+3):not(.key){display:none}}
 details{margin-top:8px}summary{cursor:pointer;color:var(--soft)}";
 
 /// Draws the whole page.

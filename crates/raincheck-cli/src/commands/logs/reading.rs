@@ -16,6 +16,7 @@ use super::question::{Ask, Asked};
 use super::source::Piece;
 use super::tally::Tally;
 use crate::batch::{Again, Done, Failure, Tried};
+use crate::interrupt;
 use crate::report::event::Status;
 
 /// Progress is told whenever so much more has been read.
@@ -65,7 +66,7 @@ pub(crate) fn read(work: &Work, progress: &dyn Fn(u64)) -> Tried<Found> {
             told = read_so_far.get();
             progress(told);
         }
-        stopped = raincheck::cancelled();
+        stopped = interrupt::job_is_unwanted();
         if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     if stopped {

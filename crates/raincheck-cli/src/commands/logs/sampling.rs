@@ -17,7 +17,7 @@ use crate::args::{JobOptions, ReportOptions, Talk};
 use crate::batch::{Batch, Calls, Done, Failure, Tried};
 use crate::error::{Error, Exit, cannot_write_output};
 use crate::executors;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{self, Interrupt};
 use crate::report::Report;
 
 /// Progress is told whenever so much more has been written.
@@ -153,7 +153,7 @@ fn write_file(work: Work) -> Tried<()> {
     });
     match written {
         Ok(()) => Ok(Done { bytes, value: () }),
-        Err(_) if raincheck::cancelled() => Err(Failure::stopped()),
+        Err(_) if interrupt::job_is_unwanted() => Err(Failure::stopped()),
         Err(error) => Err(Failure::for_now(error.to_string())),
     }
 }
@@ -172,7 +172,7 @@ impl<W: Write> Write for Told<W> {
         if self.written - self.told >= BETWEEN_PROGRESS {
             self.told = self.written;
             raincheck::progress(self.told);
-            if raincheck::cancelled() {
+            if interrupt::job_is_unwanted() {
                 return Err(io::ErrorKind::Other.into());
             }
         }
