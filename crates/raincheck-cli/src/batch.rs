@@ -471,22 +471,6 @@ mod tests {
         }
     }
 
-    /// By a function that blocks, and may look at what is the test's.
-    struct Blocking<F>(F);
-
-    impl<E, I, T, F> Way<E, I, T> for Blocking<F>
-    where
-        E: InProcess,
-        I: Send + 'static,
-        T: Send + 'static,
-        F: Fn(I, &Attempt) -> Tried<T> + Clone + Send + 'static,
-    {
-        fn submit(&self, executor: &With<'_, E>, input: I, job: Job) -> TaskFuture<Tried<T>> {
-            let work = self.0.clone();
-            executor.submit(move || work(input, &job.start(lane())))
-        }
-    }
-
     /// Runs jobs for these inputs and returns what was taken, what ended how often in which way, and the exit.
     fn run<T: Send + 'static>(
         executor: ExecutorName,
