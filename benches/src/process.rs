@@ -52,8 +52,8 @@ pub(crate) fn rows(setting: Setting) -> Vec<Row> {
             format!("{} MiB there and back", Work::Bytes.count(setting) >> 20),
             &["ms"],
             vec![
-                Contestant::ours("raincheck, a `Blob`", |setting| bytes(setting, |blob| echo::call(blob))),
-                Contestant::ours("raincheck, a `Blob` made anew", |setting| bytes(setting, |blob| remake::call(blob))),
+                Contestant::ours("raincheck, a `Blob`", |setting| bytes(setting, echo::call)),
+                Contestant::ours("raincheck, a `Blob` made anew", |setting| bytes(setting, remake::call)),
                 Contestant::baseline("a socket pair and `cat`", raw_bytes),
             ],
             Work::Bytes,
