@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::args::Talk;
 use crate::error::{Error, Exit, cannot_write_output};
 use crate::interrupt::Interrupt;
-use crate::report::Verbosity;
+use crate::report::{Verbosity, figures};
 use crate::server::{Content, Server, ServerOptions, StartError, Stats};
 
 /// What `raincheck serve` is asked for.
@@ -56,7 +56,7 @@ fn announce(server: &Server, mut out: impl Write) -> io::Result<()> {
 
 /// Says what has happened on the server, in one line for the eye.
 fn summary(stats: &Stats) -> String {
-    let mut line = format!("{} answered", counted(stats.requests, "request"));
+    let mut line = format!("{} answered", figures::count(stats.requests, "request"));
     let on_purpose = [
         (stats.errors, "with an error"),
         (stats.cut, "cut off"),
@@ -66,13 +66,8 @@ fn summary(stats: &Stats) -> String {
     for (count, how) in on_purpose.into_iter().filter(|(count, _)| *count > 0) {
         line.push_str(&format!(", {count} {how}"));
     }
-    line.push_str(&format!("; at most {} at once", counted(stats.peak_connections, "connection")));
+    line.push_str(&format!("; at most {} at once", figures::count(stats.peak_connections, "connection")));
     line
-}
-
-fn counted(count: u64, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
 }
 
 #[cfg(test)]
