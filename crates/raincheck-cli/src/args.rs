@@ -148,7 +148,7 @@ impl ReportOptions {
         Plan {
             title: title.into(),
             verbosity: talk.verbosity(),
-            tells_summary: true,
+            tells_summary: progress != ProgressMode::None,
             tells_failures: true,
             expects_not_found: false,
             progress,

@@ -21,7 +21,7 @@ pub(crate) enum ProgressMode {
     Plain,
     /// Every event as one JSON object per line
     Json,
-    /// Nothing
+    /// Nothing, and no summary: what fails is told still
     None,
 }
 
