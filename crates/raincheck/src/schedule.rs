@@ -76,7 +76,14 @@ pub(crate) enum Pace {
 
 /// What cancelling reaches of something that is submitted later: an alarm, and then the task itself.
 #[derive(Default)]
-struct Reach(Mutex<At>);
+struct Reach(Mutex<Progress>);
+
+#[derive(Default)]
+struct Progress {
+    at: At,
+    /// How many steps it has taken.
+    steps: u64,
+}
 
 #[derive(Default)]
 enum At {
@@ -92,22 +99,28 @@ enum At {
 impl Reach {
     /// Calls `next` after `delay`, unless it is cancelled before.
     fn wait(self: &Arc<Self>, delay: Duration, next: impl FnOnce() + Send + 'static) {
-        self.step(At::Between);
+        let steps = self.step(At::Between);
         let alarm = timer::after(delay, next);
-        let mut at = lock(&self.0);
-        // It may have rung meanwhile, and be further on.
-        if let At::Between = *at {
-            *at = At::Waiting { _alarm: alarm };
+        let mut progress = lock(&self.0);
+        // It may have rung meanwhile, and be further on, perhaps between two others: then that place is not this alarm's.
+        if progress.steps == steps {
+            progress.at = At::Waiting { _alarm: alarm };
         }
     }
 
-    fn step(&self, next: At) {
-        let before = mem::replace(&mut *lock(&self.0), next);
+    /// Goes on. How many steps that makes comes back.
+    fn step(&self, next: At) -> u64 {
+        let mut progress = lock(&self.0);
+        progress.steps += 1;
+        let steps = progress.steps;
+        let before = mem::replace(&mut progress.at, next);
+        drop(progress);
         drop(before);
+        steps
     }
 
     fn cancel(&self) -> Cancel {
-        let at = mem::take(&mut *lock(&self.0));
+        let at = mem::take(&mut lock(&self.0).at);
         match at {
             At::Submitted(cancel) => cancel(),
             At::Between | At::Waiting { .. } => Cancel::Requested,

@@ -25,6 +25,7 @@ every_executor_keeps! {
     shutting_down_ends_the_series,
     a_failing_task_is_tried_again_until_it_succeeds,
     the_last_failure_is_the_outcome,
+    no_attempt_is_lost_that_follows_at_once,
     a_panicking_attempt_is_tried_again,
     an_async_task_is_tried_again,
 }
@@ -132,6 +133,16 @@ fn the_last_failure_is_the_outcome<E: InProcess>(executor: impl Fn(usize) -> E) 
     let task = executor.submit_retrying(Retry::times(2), failing(9));
 
     assert_eq!(claim(task), Ok(Err("failure 3".into())));
+}
+
+fn no_attempt_is_lost_that_follows_at_once<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let executor = executor(2);
+
+    // The clock begins an attempt while the one before it is still being left.
+    for _ in 0..3_000 {
+        let task = executor.submit_retrying(Retry::times(3), || Err::<(), _>("no luck"));
+        assert_eq!(claim(task), Ok(Err("no luck")));
+    }
 }
 
 fn a_panicking_attempt_is_tried_again<E: InProcess>(executor: impl Fn(usize) -> E) {
