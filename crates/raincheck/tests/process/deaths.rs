@@ -254,7 +254,10 @@ fn a_pool_ends_whose_workers_have_only_cancelled_tasks_left() {
     begin.open();
     first.wait_for(1);
     second.wait_for(1);
-    assert!(waiting.iter().all(|task| task.cancel() == Cancel::Prevented));
+    // Some may have come before the second meeting, and are done.
+    for task in &waiting {
+        assert!(matches!(task.cancel(), Cancel::Prevented | Cancel::TooLate));
+    }
 
     pool.close();
     first.open();
