@@ -368,7 +368,7 @@ struct WithCore {
 /// Passes what an executor is on to another one.
 macro_rules! pass_on {
     ($this:ident => $executor:expr) => {
-        fn execute(&$this, task: Task) {
+        fn execute(&$this, task: crate::task::Task) {
             $executor.execute(task);
         }
 
@@ -380,15 +380,15 @@ macro_rules! pass_on {
             $executor.close();
         }
 
-        fn drain(&$this) -> Vec<Task> {
+        fn drain(&$this) -> Vec<crate::task::Task> {
             $executor.drain()
         }
 
-        fn join(&$this, deadline: Option<Instant>) -> bool {
+        fn join(&$this, deadline: Option<std::time::Instant>) -> bool {
             $executor.join(deadline)
         }
 
-        fn home(&$this) -> Home {
+        fn home(&$this) -> crate::context::Home {
             $executor.home()
         }
 
@@ -397,6 +397,8 @@ macro_rules! pass_on {
         }
     };
 }
+
+pub(crate) use pass_on;
 
 /// The same for all that is behind a pointer.
 macro_rules! pass_on_all {

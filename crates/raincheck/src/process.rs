@@ -51,7 +51,7 @@ use crate::{
     context,
     error::{Death, TaskError, signal_name},
     event::Lane,
-    executor::Executor,
+    executor::{Executor, pass_on},
     options::Options,
     panics,
     queue::{Lanes, Queue},
@@ -1296,32 +1296,10 @@ impl Executor for Core {
 }
 
 impl Executor for ProcessPool {
-    fn execute(&self, task: Task) {
-        self.core.execute(task);
-    }
-
-    fn workers(&self) -> usize {
-        self.core.workers()
-    }
-
-    fn close(&self) {
-        self.core.close();
-    }
-
-    fn drain(&self) -> Vec<Task> {
-        self.core.drain()
-    }
-
-    fn join(&self, deadline: Option<Instant>) -> bool {
-        self.core.join(deadline)
-    }
+    pass_on!(self => self.core);
 
     fn core(&self) -> Arc<dyn Executor> {
         Arc::clone(&self.core) as _
-    }
-
-    fn is_remote(&self) -> bool {
-        true
     }
 
     fn options(&self) -> Option<&Options> {

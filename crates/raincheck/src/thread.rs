@@ -29,7 +29,7 @@ use crate::{
     context::{self, Home, Host},
     error::TaskError,
     event::Lane,
-    executor::{Executor, InProcess},
+    executor::{Executor, InProcess, pass_on},
     options::Options,
     panics,
     queue::{Lanes, Queue},
@@ -660,32 +660,10 @@ impl Host for Core {
 }
 
 impl Executor for ThreadPool {
-    fn execute(&self, task: Task) {
-        self.core.execute(task);
-    }
-
-    fn workers(&self) -> usize {
-        self.core.workers()
-    }
-
-    fn close(&self) {
-        self.core.close();
-    }
-
-    fn drain(&self) -> Vec<Task> {
-        self.core.drain()
-    }
-
-    fn join(&self, deadline: Option<Instant>) -> bool {
-        self.core.join(deadline)
-    }
+    pass_on!(self => self.core);
 
     fn core(&self) -> Arc<dyn Executor> {
         Arc::clone(&self.core) as _
-    }
-
-    fn home(&self) -> Home {
-        self.core.home
     }
 
     fn options(&self) -> Option<&Options> {
