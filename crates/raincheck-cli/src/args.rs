@@ -54,7 +54,7 @@ pub(crate) enum Command {
     Man,
     /// What `run` starts beside itself; see there.
     #[command(name = crate::commands::KEEP_WATCH, hide = true)]
-    KeepWatch,
+    KeepWatch { watched: i32 },
 }
 
 /// How much is told besides the data.

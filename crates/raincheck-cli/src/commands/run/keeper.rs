@@ -11,6 +11,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, PipeWriter, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -18,8 +19,9 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, Signal, getppid, getsid, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, getppid, getsid, kill_process, pidfd_open};
 
 use super::process::{Process, lives, processes, tell};
 use crate::error::Exit;
@@ -33,6 +35,8 @@ const UNNAMED: &str = "exe";
 /// How long commands have to end after TERM.
 const GRACE: Duration = Duration::from_millis(500);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(4);
+/// How long a program that was killed may take to be gone. It is longer if it has much memory to give back.
+const LONGEST_END: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// The end of it that this process holds.
 pub(super) struct Keeper {
@@ -59,6 +63,7 @@ impl Keeper {
         let process = Command::new("/proc/self/exe")
             .arg0(NAME)
             .arg(COMMAND)
+            .arg(std::process::id().to_string())
             .stdin(alive)
             .stdout(table.try_clone()?)
             .stderr(Stdio::null())
@@ -89,11 +94,12 @@ impl Keeper {
 const NOT_POISONED: &str = "nothing panics while the keeper is let go";
 
 /// What the keeper does: waits for the end of the program that started it, and then for that of its commands.
-pub(crate) fn keep_watch() -> Exit {
+pub(crate) fn keep_watch(watched: i32) -> Exit {
     let _ = rustix::thread::set_name(c"job-keeper");
     // It must not keep a folder from being unmounted.
     let _ = std::env::set_current_dir("/");
-    let watched = getppid();
+    // None if it has gone already, and not a trace of it is left.
+    let watched = Pid::from_raw(watched).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     let mut nothing = [0];
     while io::stdin().read(&mut nothing).is_ok_and(|read| read > 0) {}
 
@@ -109,7 +115,7 @@ pub(crate) fn keep_watch() -> Exit {
         })
         .collect();
     if places.contains(&Place::Starting) {
-        groups.extend(Orphans::after(watched).find());
+        groups.extend(Orphans::after(watched.as_ref()).find());
     }
     groups.iter().for_each(|group| tell(*group, Signal::TERM));
     let due = Instant::now() + GRACE;
@@ -147,10 +153,12 @@ struct Orphans {
 
 impl Orphans {
     /// Waits until the system has given the children of this process to another one.
-    fn after(watched: Option<Pid>) -> Self {
-        let due = Instant::now() + Duration::from_secs(1);
-        while getppid() == watched && Instant::now() < due {
-            thread::sleep(Duration::from_millis(1));
+    ///
+    /// Each thread gives away its own as it ends, the last of them well after the pipe was closed. The process has ended
+    /// when all have; that the keeper itself has been given away says nothing of the others.
+    fn after(watched: Option<&OwnedFd>) -> Self {
+        if let Some(watched) = watched {
+            let _ = poll(&mut [PollFd::new(watched, PollFlags::IN)], Some(&LONGEST_END));
         }
         let myself = Process::read(rustix::process::getpid());
         Self {
