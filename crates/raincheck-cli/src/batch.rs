@@ -333,10 +333,7 @@ where
             open.job.finish(Outcome::not_done(failure.status, failure.reason));
             return taken;
         }
-        let wait = match failure.again {
-            Again::After(least) => least,
-            Again::Never | Again::Later => wait_after(open.attempts),
-        };
+        let wait = failure.again.wait(open.attempts);
         open.job.retry(wait, failure.reason);
         self.turn += 1;
         self.waiting.push(Waiting { due: Reverse((Instant::now() + wait, self.turn)), open });
@@ -386,8 +383,17 @@ fn outcome_of_taking(bytes: u64, taken: &Result<(), Error>) -> Outcome {
     }
 }
 
-/// How long to wait after so many attempts.
-fn wait_after(attempts: u32) -> Duration {
+impl Again {
+    /// How long to wait after so many attempts.
+    fn wait(self, attempts: u32) -> Duration {
+        match self {
+            Self::After(least) => least,
+            Self::Never | Self::Later => usual_wait(attempts),
+        }
+    }
+}
+
+fn usual_wait(attempts: u32) -> Duration {
     let factor = 1_u32.checked_shl(attempts - 1).unwrap_or(u32::MAX);
     FIRST_WAIT.saturating_mul(factor).min(LONGEST_WAIT)
 }
@@ -642,7 +648,7 @@ mod tests {
 
     #[test]
     fn the_wait_doubles_up_to_a_limit() {
-        let waits = [1, 2, 3, 7, 40].map(|attempts| wait_after(attempts).as_millis());
+        let waits = [1, 2, 3, 7, 40].map(|attempts| usual_wait(attempts).as_millis());
 
         assert_eq!(waits, [500, 1000, 2000, 30_000, 30_000]);
     }

@@ -95,7 +95,7 @@ impl Display for Error {
         f.write_str(&self.message)?;
         let mut source = self.source();
         while let Some(error) = source {
-            write!(f, ": {error}")?;
+            write!(f, ": {}", reason(error))?;
             source = error.source();
         }
         Ok(())
@@ -106,6 +106,19 @@ impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|source| source as _)
     }
+}
+
+/// What an error says, without the number that the system has for it.
+pub(crate) fn reason(error: &(impl Display + ?Sized)) -> String {
+    let mut text = error.to_string();
+    let number = |text: &str| {
+        let at = text.rfind(" (os error ")?;
+        text[at + " (os error ".len()..].strip_suffix(')')?.parse::<i32>().ok().map(|_| at)
+    };
+    if let Some(at) = number(&text) {
+        text.truncate(at);
+    }
+    text
 }
 
 /// Writing data to stdout failed. A reader that has gone is no error of ours.
@@ -130,6 +143,13 @@ mod tests {
             error.text(Paint::Plain),
             "error: cannot create `a/b.csv`: no such folder\nhint: create `a` first\n"
         );
+    }
+
+    #[test]
+    fn the_systems_number_for_it_is_no_reason() {
+        assert_eq!(reason(&io::Error::from_raw_os_error(2)), "No such file or directory");
+        assert_eq!(reason("No space left (os error 28) (really)"), "No space left (os error 28) (really)");
+        assert_eq!(reason("(os error )"), "(os error )");
     }
 
     #[test]

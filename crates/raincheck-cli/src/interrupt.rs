@@ -10,6 +10,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
+use crate::error::Error;
+
 /// A signal that asks the program to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
@@ -58,7 +60,15 @@ impl Default for State {
 
 impl Interrupt {
     /// Listens for signals from now on, for as long as the program runs.
-    pub(crate) fn install() -> io::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// If the system does not let it.
+    pub(crate) fn install() -> Result<Self, Error> {
+        Self::listen().map_err(|error| Error::new("cannot listen for Ctrl-C").because(error))
+    }
+
+    fn listen() -> io::Result<Self> {
         let interrupt = Self::default();
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let watched = interrupt.clone();

@@ -361,6 +361,11 @@ impl Attempt {
         self.number
     }
 
+    /// Shows a line above the progress, unless the user wants quiet.
+    pub(crate) fn note(&self, line: impl Into<String>) {
+        self.job.0.shared.readers().notes.tell(line.into());
+    }
+
     /// So many bytes have moved, in this attempt.
     ///
     /// One that overran its limit, and still runs while the next one is made, is not heard any more.

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use raincheck::InProcess;
 
-use super::{Again, Batch, Done, Failure, Open, Tried, Waiting, lane, wait_after};
+use super::{Again, Batch, Done, Failure, Open, Tried, Waiting, lane};
 use crate::report::Attempt;
 use crate::report::event::{Expected, Outcome, Status};
 
@@ -194,10 +194,7 @@ where
             open.job.finish(Outcome::not_done(failure.status, failure.reason));
             return None;
         }
-        let wait = match failure.again {
-            Again::After(least) => least,
-            Again::Never | Again::Later => wait_after(open.attempts),
-        };
+        let wait = failure.again.wait(open.attempts);
         open.job.retry(wait, failure.reason);
         Some(Instant::now() + wait)
     }

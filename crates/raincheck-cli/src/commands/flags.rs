@@ -104,7 +104,7 @@ enum Country {
 
 /// Does what was asked for.
 pub(crate) fn run(args: FlagsArgs, talk: Talk) -> Result<Exit, Error> {
-    let interrupt = Interrupt::install().map_err(|error| Error::new("cannot listen for Ctrl-C").because(error))?;
+    let interrupt = Interrupt::install()?;
     if args.cpu {
         return cpu::demonstrate(args, talk, &interrupt);
     }

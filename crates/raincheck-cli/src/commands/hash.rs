@@ -64,7 +64,7 @@ pub(crate) struct HashArgs {
 
 /// Does what was asked for.
 pub(crate) fn run(args: HashArgs, talk: Talk) -> Result<Exit, Error> {
-    let interrupt = Interrupt::install().map_err(|error| Error::new("cannot listen for Ctrl-C").because(error))?;
+    let interrupt = Interrupt::install()?;
     let names_none = args.paths.is_empty() && !args.tree.has_list();
     let names_stdin = names_none || args.paths.iter().any(|path| path.as_os_str() == "-");
     if !args.check && names_stdin && args.jobs.executor() == ExecutorName::Process {

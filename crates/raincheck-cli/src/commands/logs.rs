@@ -188,7 +188,7 @@ impl LogsArgs {
 
 /// Does what was asked for.
 pub(crate) fn run(args: LogsArgs, talk: Talk) -> Result<Exit, Error> {
-    let interrupt = Interrupt::install().map_err(|error| Error::new("cannot listen for Ctrl-C").because(error))?;
+    let interrupt = Interrupt::install()?;
     let workers = args.jobs.at_once();
     if let Some(sample) = args.sample.asked() {
         return sampling::run(
@@ -239,6 +239,11 @@ pub(crate) fn run(args: LogsArgs, talk: Talk) -> Result<Exit, Error> {
         Exit::AllDone if !all_whole => Exit::SomeFailed,
         exit => exit,
     };
+    if sum.found_no_log() && !is_interrupted {
+        return Err(Error::new("there is no log in what was named").hint(
+            "`--log-format` says how the lines of other logs are written; files that are named are read in any case",
+        ));
+    }
     show(&sum.answers(&args), &args, is_interrupted)?;
     Ok(exit)
 }
@@ -358,6 +363,11 @@ impl Sum {
             log_before = (*log, before + lines);
         }
         !self.any_trouble
+    }
+
+    /// Whether folders were searched in vain.
+    fn found_no_log(&self) -> bool {
+        self.open.len() == self.skipped.len()
     }
 
     fn answers(&self, args: &LogsArgs) -> Answers {

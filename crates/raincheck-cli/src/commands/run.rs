@@ -230,6 +230,7 @@ pub(crate) fn run(args: RunArgs, talk: Talk) -> Result<Exit, Error> {
         return Err(Error::usage("each command is a process of its own already").hint("leave `--executor process` out"));
     }
     let Words { command, sources } = Words::split(args.words.clone())?;
+    let is_typed = io::stdin().is_terminal() && sources.is_empty() && args.arg_files.is_empty();
     let (mut maker, syntax) = open(&args, &command, sources)?;
     let plan = CommandPlan::new(given(&args, command.clone()), &syntax)?;
     if args.dry_run {
@@ -246,13 +247,15 @@ pub(crate) fn run(args: RunArgs, talk: Talk) -> Result<Exit, Error> {
                 .hint("`--resume` needs the `--joblog` or `--results` of before")
         })?);
     }
-    let interrupt = Interrupt::install().map_err(|error| Error::new("cannot listen for Ctrl-C").because(error))?;
-    execute(&args, talk, &interrupt, Prepared { maker, syntax, plan, log, title: title(&command) })
+    let interrupt = Interrupt::install()?;
+    execute(&args, talk, &interrupt, Prepared { maker, is_typed, syntax, plan, log, title: title(&command) })
 }
 
 /// All that can be wrong before the first job has been found right.
 struct Prepared {
     maker: Maker,
+    /// Whether someone at a terminal is to give the inputs.
+    is_typed: bool,
     syntax: Syntax,
     plan: CommandPlan,
     log: Option<Joblog>,
@@ -260,7 +263,7 @@ struct Prepared {
 }
 
 fn execute(args: &RunArgs, talk: Talk, interrupt: &Interrupt, prepared: Prepared) -> Result<Exit, Error> {
-    let Prepared { maker, syntax, plan, log, title } = prepared;
+    let Prepared { maker, is_typed, syntax, plan, log, title } = prepared;
     let (executor, at_once) = (args.jobs.executor(), args.jobs.at_once());
 
     let mut shown = args.report.clone().plan(title, talk);
@@ -269,6 +272,9 @@ fn execute(args: &RunArgs, talk: Talk, interrupt: &Interrupt, prepared: Prepared
         shown.progress = ProgressMode::None;
     }
     let report = Report::open(shown, interrupt)?;
+    if is_typed {
+        report.note("inputs are read from this terminal, one on each line; Ctrl-D ends them");
+    }
     let keeper = Keeper::start();
     if let Err(error) = &keeper {
         report.note(format!("if this program is killed, its jobs go on: cannot start a keeper for them: {error}"));

@@ -24,7 +24,7 @@ pub(crate) struct ServeArgs {
 pub(crate) fn run(args: ServeArgs, talk: Talk) -> Result<Exit, Error> {
     let content = args.folder.map_or(Content::BuiltInFlags, Content::Folder);
     let server = Server::start(content, args.server).map_err(cannot_start)?;
-    let interrupt = Interrupt::install().map_err(|error| Error::new("cannot listen for signals").because(error))?;
+    let interrupt = Interrupt::install()?;
     let stop = server.stop_handle();
     interrupt.on_asked(move || stop.stop());
 

@@ -21,6 +21,13 @@ pub(crate) fn manual_page() -> io::Result<Exit> {
     command.build();
     let mut page = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    // It refers to a page for each command, and there is only this one.
+    let mut page = String::from_utf8(page).map_err(io::Error::other)?;
+    for subcommand in command.get_subcommands() {
+        let name = as_it_stands(subcommand.get_name()).replace("\\&", "");
+        page = page.replace(&format!("raincheck\\-{name}(1)"), &format!("raincheck {name}"));
+    }
+    let mut page = page.into_bytes();
     for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
         let man = clap_mangen::Man::new(subcommand.clone());
         writeln!(page, ".SH \"RAINCHECK {}\"", subcommand.get_name().to_uppercase())?;

@@ -3,10 +3,13 @@
 //! A command emits these through [`Report`](super::Report) and draws nothing. The progress line, the summary, the record
 //! file and the timeline are four readers of the one stream, and none of them knows of another.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::error::reason;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,8 +64,8 @@ impl Outcome {
     }
 
     /// It did not, and this is why.
-    pub(crate) fn not_done(status: Status, detail: impl Into<String>) -> Self {
-        Self { status, bytes: 0, detail: Some(detail.into()) }
+    pub(crate) fn not_done(status: Status, detail: impl Display) -> Self {
+        Self { status, bytes: 0, detail: Some(reason(&detail)) }
     }
 }
 

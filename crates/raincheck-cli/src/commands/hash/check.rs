@@ -16,7 +16,7 @@ use super::file::{self, Input, Place};
 use super::line::{Ending, Line, Parser, Shown};
 use super::output::Output;
 use crate::batch::{Batch, Calls, Done, Failure, Tried};
-use crate::error::{Error, cannot_write_output};
+use crate::error::{Error, cannot_write_output, reason};
 use crate::executors::Chosen;
 use crate::paint::Paint;
 use crate::report::event::Status;
@@ -176,7 +176,7 @@ impl Check {
             Entry::Guessed { list } => tallies[list].guessed = true,
             Entry::Unreadable { list, error } => {
                 tallies[list].unreadable = true;
-                warn(batch, &format!("{}: {error}", shown(&self.lists[list])));
+                warn(batch, &format!("{}: {}", shown(&self.lists[list]), reason(&error)));
             }
         }
         None
@@ -199,7 +199,7 @@ impl Check {
             }
             Err(failure) => {
                 tally.unread += 1;
-                warn(batch, &format!("{}: {}", shown(Path::new(&claim.name)), failure.reason));
+                warn(batch, &format!("{}: {}", shown(Path::new(&claim.name)), reason(&failure.reason)));
                 "FAILED open or read"
             }
         };

@@ -56,9 +56,10 @@ impl Question {
         Self { kind: Kind::Per { span, visitors }, only: None }
     }
 
-    /// Who asked for this path.
+    /// Who asked for this path. Paths in logs begin with a slash: one that was left out is meant.
     pub(crate) fn hosts_of(path: &str) -> Self {
-        Self { kind: Kind::Top(Field::Host), only: Some(Only::For(path.into())) }
+        let path = if path.starts_with(['/', '*']) || path.contains("://") { path.into() } else { format!("/{path}") };
+        Self { kind: Kind::Top(Field::Host), only: Some(Only::For(path)) }
     }
 
     /// What people ask first.
@@ -129,5 +130,15 @@ impl Ask {
         // What must hold for one question only says nothing of the lines that the others want.
         let only = if asked.only.len() == 1 { &asked.only[0] } else { &None };
         asked.filters.iter().chain(only).filter_map(Filter::needle).max_by_key(|needle| needle.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_begins_with_a_slash_said_or_not() {
+        assert_eq!(Question::hosts_of("robots.txt"), Question::hosts_of("/robots.txt"));
     }
 }

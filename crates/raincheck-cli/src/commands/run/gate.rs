@@ -23,6 +23,7 @@ pub(super) struct Gate {
 struct State {
     last: Option<Instant>,
     stopped: bool,
+    has_told: bool,
 }
 
 impl Gate {
@@ -31,13 +32,19 @@ impl Gate {
         Self { delay, load, memory, ..Self::default() }
     }
 
-    /// Blocks until a command may start, or everything is to stop.
-    pub(super) fn pass(&self) {
+    /// Blocks until a command may start, or everything is to stop. The first time that load or memory is in the way,
+    /// `tell` is told.
+    pub(super) fn pass(&self, tell: impl FnOnce(&str)) {
         if self.delay.is_none() && self.load.is_none() && self.memory.is_none() {
             return;
         }
         let mut state = self.state.lock().expect(NOT_POISONED);
-        while let Some(wait) = self.wait(state.last).filter(|_| !state.stopped) {
+        let mut tell = Some(tell).filter(|_| !state.has_told);
+        while let Some((wait, why)) = self.wait(state.last).filter(|_| !state.stopped) {
+            if let Some((tell, why)) = why.and_then(|why| Some((tell.take()?, why))) {
+                state.has_told = true;
+                tell(why);
+            }
             state = self.stopped.wait_timeout(state, wait).expect(NOT_POISONED).0;
         }
         state.last = Some(Instant::now());
@@ -49,18 +56,23 @@ impl Gate {
         self.stopped.notify_all();
     }
 
-    /// How long to wait before looking again; `None` if nothing is in the way.
-    fn wait(&self, last: Option<Instant>) -> Option<Duration> {
+    /// How long to wait before looking again, and for what, if it is not just the delay; `None` if nothing is in the way.
+    fn wait(&self, last: Option<Instant>) -> Option<(Duration, Option<&'static str>)> {
         if let (Some(delay), Some(last)) = (self.delay, last) {
             let left = delay.saturating_sub(last.elapsed());
             if !left.is_zero() {
-                return Some(left);
+                return Some((left, None));
             }
         }
         // Where the system does not say, nothing is in the way.
         let high = self.load.is_some_and(|most| load().is_some_and(|load| load > most));
         let low = self.memory.is_some_and(|least| available().is_some_and(|available| available < least));
-        (high || low).then_some(BETWEEN_LOOKS)
+        let why = match (high, low) {
+            (true, _) => "waiting for the load to fall, as `--load` says",
+            (false, true) => "waiting for memory to be free, as `--memfree` says",
+            (false, false) => return None,
+        };
+        Some((BETWEEN_LOOKS, Some(why)))
     }
 }
 
@@ -80,6 +92,7 @@ fn available() -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
     use std::thread;
 
     use super::*;
@@ -88,10 +101,10 @@ mod tests {
     fn the_first_passes_at_once_and_the_next_after_the_delay() {
         let delay = Duration::from_millis(30);
         let gate = Gate { delay: Some(delay), ..Gate::default() };
-        gate.pass();
+        gate.pass(|_| unreachable!());
         let first = Instant::now();
 
-        gate.pass();
+        gate.pass(|_| unreachable!("a delay needs no word"));
 
         assert!(first.elapsed() > delay / 2);
     }
@@ -100,7 +113,7 @@ mod tests {
     fn nobody_waits_for_what_the_system_has() {
         let gate = Gate { load: Some(1e9), memory: Some(1), ..Gate::default() };
 
-        gate.pass();
+        gate.pass(|_| unreachable!());
 
         assert!(load().is_some() && available().is_some());
     }
@@ -110,8 +123,26 @@ mod tests {
         let gate = Gate { memory: Some(u64::MAX), ..Gate::default() };
 
         thread::scope(|scope| {
-            scope.spawn(|| gate.pass());
+            scope.spawn(|| gate.pass(|_| ()));
             gate.stop();
         });
+    }
+
+    #[test]
+    fn who_waits_is_told_for_what_and_only_once() {
+        let gate = Gate { memory: Some(u64::MAX), ..Gate::default() };
+        let (tell, told) = mpsc::channel();
+
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                let tell = tell.clone();
+                scope.spawn(|| gate.pass(move |why| tell.send(why.to_owned()).unwrap()));
+            }
+            assert!(told.recv().unwrap().contains("`--memfree`"));
+            gate.stop();
+        });
+
+        drop(tell);
+        assert!(told.recv().is_err());
     }
 }

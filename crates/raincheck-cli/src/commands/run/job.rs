@@ -157,7 +157,7 @@ impl Jobs {
             return Err(Failure::stopped());
         }
         let held = self.table.enter().ok_or_else(Failure::stopped)?;
-        self.gate.pass();
+        self.gate.pass(|why| attempt.note(why));
         if self.state.is_halted() || self.table.is_stopped() {
             return Err(Failure::stopped());
         }
