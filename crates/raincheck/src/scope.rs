@@ -6,6 +6,8 @@
 #![expect(unsafe_code, reason = "an executor takes work for any time to come; that it is done in time is ensured here")]
 
 use std::{
+    cell::RefCell,
+    collections::VecDeque,
     fmt,
     marker::PhantomData,
     mem,
@@ -20,7 +22,7 @@ use crate::{
     error::Outcome,
     executor::InProcess,
     future::TaskFuture,
-    sync::{self, Mutex, Thread, lock, spin},
+    sync::{self, Mutex, Thread, lock, spin, thread_local},
     task::{self, ClosureBody},
     wait,
 };
@@ -30,8 +32,7 @@ pub struct Scope<'scope, 'env: 'scope> {
     submit: &'scope (dyn Fn(Job) -> TaskFuture<()> + Sync),
     /// Whether the scope's thread is a worker of the same executor, which may have to run the tasks itself.
     is_at_home: bool,
-    own: Mutex<Vec<Arc<dyn Claim<()>>>>,
-    latch: Arc<Latch>,
+    tasks: Arc<Tasks>,
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
 }
@@ -43,7 +44,41 @@ pub struct Scope<'scope, 'env: 'scope> {
 pub struct ScopedFuture<'scope, T> {
     done: TaskFuture<()>,
     value: Arc<Mutex<Option<T>>>,
+    inside: Arc<Inside>,
     scope: PhantomData<&'scope ()>,
+}
+
+/// The tasks of a scope.
+struct Tasks {
+    latch: Mutex<Latch>,
+    /// Those that nobody was seen to have started, the first one first; kept only by a worker of the executor.
+    own: Mutex<VecDeque<OwnTask>>,
+    /// Of the scope around this one, if that stands open inside the same task.
+    outer: Option<Arc<Tasks>>,
+}
+
+/// How many tasks are not done, and the scope's thread if it waits for them.
+#[derive(Default)]
+struct Latch {
+    jobs: usize,
+    waiting: Option<Thread>,
+}
+
+struct OwnTask {
+    task: Arc<dyn Claim<()>>,
+    inside: Arc<Inside>,
+}
+
+/// The innermost scope that stands open inside a running task of a scope: the task does not end before it does.
+///
+/// So whoever waits for the task may run what the scope waits for. It waits for that as it is, so that no stranger's
+/// task gets onto its stack.
+#[derive(Default)]
+struct Inside(Mutex<Option<Arc<Tasks>>>);
+
+thread_local! {
+    /// Of the scopes' task that this thread runs.
+    static INSIDE: RefCell<Option<Arc<Inside>>> = const { RefCell::new(None) };
 }
 
 /// Runs `work`, and returns when all tasks are done that it and they have submitted.
@@ -52,20 +87,22 @@ where
     E: InProcess + ?Sized,
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
-    let latch = Arc::new(Latch(Mutex::new(Open { jobs: 0, waiting: None })));
+    let is_at_home = context::is_at_home(executor.home());
+    let inside = if is_at_home { INSIDE.with_borrow(Clone::clone) } else { None };
+    let outer = inside.as_ref().and_then(|inside| lock(&inside.0).clone());
+    let tasks = Arc::new(Tasks { latch: Mutex::default(), own: Mutex::default(), outer });
+    if let Some(inside) = &inside {
+        *lock(&inside.0) = Some(Arc::clone(&tasks));
+    }
     let submit = |job: Job| task::submit(executor, ClosureBody::new(move || job.run()));
-    let scope = Scope {
-        submit: &submit,
-        is_at_home: context::is_at_home(executor.home()),
-        own: Mutex::new(Vec::new()),
-        latch: Arc::clone(&latch),
-        scope: PhantomData,
-        env: PhantomData,
-    };
+    let scope = Scope { submit: &submit, is_at_home, tasks, scope: PhantomData, env: PhantomData };
     let result = catch_unwind(AssertUnwindSafe(|| work(&scope)));
     // Also when `work` has panicked: its tasks borrow what the unwinding would take away.
-    scope.help();
-    latch.wait();
+    scope.tasks.help();
+    scope.tasks.wait();
+    if let Some(inside) = &inside {
+        lock(&inside.0).clone_from(&scope.tasks.outer);
+    }
     result.unwrap_or_else(|payload| resume_unwind(payload))
 }
 
@@ -87,19 +124,87 @@ impl<'scope> Scope<'scope, '_> {
         // scope does not end before that: `scope` waits on the latch in every case, and cannot be left otherwise.
         let work =
             unsafe { mem::transmute::<Box<dyn FnOnce() + Send + 'scope>, Box<dyn FnOnce() + Send + 'static>>(work) };
-        let done = (self.submit)(Job { work, done: Done::open(&self.latch) });
+        let inside = Arc::new(Inside::default());
+        let done = (self.submit)(Job { work, inside: Arc::clone(&inside), done: Done::open(&self.tasks) });
         if self.is_at_home {
-            lock(&self.own).push(Arc::clone(done.cell()));
+            lock(&self.tasks.own).push_back(OwnTask { task: Arc::clone(done.cell()), inside: Arc::clone(&inside) });
         }
-        ScopedFuture { done, value, scope: PhantomData }
+        ScopedFuture { done, value, inside, scope: PhantomData }
+    }
+}
+
+impl Tasks {
+    /// Runs here what nobody has started, if this is one of the executor's own workers, and then what keeps those
+    /// who have started the rest.
+    fn help(&self) {
+        let mut started = Vec::new();
+        // One at a time, since each may submit more.
+        while let Some(own) = { lock(&self.own).pop_back() } {
+            if !wait::help(&own.task) && !own.task.flags().is_done() {
+                started.push(own);
+            }
+        }
+        started.iter().for_each(|own| own.inside.help_with(&own.task));
     }
 
-    /// Runs here what nobody has started, if this is one of the executor's own workers.
-    fn help(&self) {
-        // One at a time, since each may submit more.
-        while let Some(task) = { lock(&self.own).pop() } {
-            wait::help(&task);
+    fn wait(&self) {
+        if spin(|| lock(&self.latch).jobs == 0) {
+            return;
         }
+        context::blocking(|| {
+            loop {
+                let mut latch = lock(&self.latch);
+                if latch.jobs == 0 {
+                    return;
+                }
+                latch.waiting = Some(sync::current());
+                drop(latch);
+                sync::park();
+            }
+        });
+    }
+}
+
+impl Inside {
+    /// If this thread may, runs here what the task has open, until it is done or nothing more is seen to be open.
+    fn help_with(&self, task: &Arc<dyn Claim<()>>) {
+        let is_done = || task.flags().is_done();
+        while context::is_at_home(task.home())
+            && !is_done()
+            && (self.help() || spin(|| is_done() || self.is_open()) && !is_done())
+        {}
+    }
+
+    /// Runs a task here that nobody has started, one of those that were there first: they tend to be the largest.
+    /// Returns whether there was one.
+    fn help(&self) -> bool {
+        while let Some(OwnTask { task, .. }) = self.next() {
+            if wait::help(&task) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn next(&self) -> Option<OwnTask> {
+        self.outermost().and_then(|tasks| lock(&tasks.own).pop_front())
+    }
+
+    /// Whether there may be something to run.
+    fn is_open(&self) -> bool {
+        self.outermost().is_some()
+    }
+
+    /// The outermost of the scopes that have something left.
+    fn outermost(&self) -> Option<Arc<Tasks>> {
+        let (mut scope, mut found) = (lock(&self.0).clone(), None);
+        while let Some(tasks) = scope {
+            scope = tasks.outer.clone();
+            if !lock(&tasks.own).is_empty() {
+                found = Some(tasks);
+            }
+        }
+        found
     }
 }
 
@@ -107,13 +212,22 @@ impl<T> ScopedFuture<'_, T> {
     /// Returns the task's value, or why there is none. Blocks until the task is done, as
     /// [`TaskFuture::result`] does.
     pub fn result(self) -> Outcome<T> {
+        self.help();
         self.done.result()?;
         Ok(lock(&self.value).take().expect("a task that has returned has left its value"))
     }
 
     /// Blocks until the task is done.
     pub fn wait(&self) {
+        self.help();
         self.done.wait();
+    }
+
+    /// Runs the task here if nobody has started it, or else what it waits for itself.
+    fn help(&self) {
+        if !wait::help(self.done.cell()) {
+            self.inside.help_with(self.done.cell());
+        }
     }
 
     /// Blocks until the task is done, or `limit` has passed. Returns whether it is done.
@@ -135,70 +249,54 @@ impl<T> ScopedFuture<'_, T> {
 /// A task's work, and the word that it is done; dropped in this order.
 struct Job {
     work: Box<dyn FnOnce() + Send>,
+    inside: Arc<Inside>,
     done: Done,
 }
 
 impl Job {
     fn run(self) {
-        let Self { work, done } = self;
+        let Self { work, inside, done } = self;
         // Dropped last, also if the work panics.
         let _done = done;
+        let _outer = Outer(INSIDE.replace(Some(inside)));
         work();
     }
 }
 
+/// What this thread was inside before. It is again when this is dropped.
+struct Outer(Option<Arc<Inside>>);
+
+impl Drop for Outer {
+    fn drop(&mut self) {
+        drop(INSIDE.replace(self.0.take()));
+    }
+}
+
 /// Says, when it is dropped, that nothing is left of a job that borrows.
-struct Done(Arc<Latch>);
+struct Done(Arc<Tasks>);
 
 impl Done {
-    fn open(latch: &Arc<Latch>) -> Self {
-        lock(&latch.0).jobs += 1;
-        Self(Arc::clone(latch))
+    fn open(tasks: &Arc<Tasks>) -> Self {
+        lock(&tasks.latch).jobs += 1;
+        Self(Arc::clone(tasks))
     }
 }
 
 impl Drop for Done {
     fn drop(&mut self) {
-        let mut open = lock(&self.0.0);
-        open.jobs -= 1;
-        let waiting = if open.jobs == 0 { open.waiting.take() } else { None };
-        drop(open);
+        let mut latch = lock(&self.0.latch);
+        latch.jobs -= 1;
+        let waiting = if latch.jobs == 0 { latch.waiting.take() } else { None };
+        drop(latch);
         if let Some(thread) = waiting {
             thread.unpark();
         }
     }
 }
 
-/// How many jobs are not done, and the scope's thread if it waits for them.
-struct Latch(Mutex<Open>);
-
-struct Open {
-    jobs: usize,
-    waiting: Option<Thread>,
-}
-
-impl Latch {
-    fn wait(&self) {
-        if spin(|| lock(&self.0).jobs == 0) {
-            return;
-        }
-        context::blocking(|| {
-            loop {
-                let mut open = lock(&self.0);
-                if open.jobs == 0 {
-                    return;
-                }
-                open.waiting = Some(sync::current());
-                drop(open);
-                sync::park();
-            }
-        });
-    }
-}
-
 impl fmt::Debug for Scope<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scope").field("outstanding", &lock(&self.latch.0).jobs).finish()
+        f.debug_struct("Scope").field("outstanding", &lock(&self.tasks.latch).jobs).finish()
     }
 }
 

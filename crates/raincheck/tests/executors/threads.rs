@@ -1,6 +1,6 @@
 //! What only a pool of threads has: rows T and S8 to S10.
 
-use std::{collections::HashSet, thread};
+use std::{collections::HashSet, sync::mpsc, thread};
 
 use raincheck::{Executor, ThreadPool, default_pool};
 
@@ -115,4 +115,34 @@ fn a_worker_state_that_panics_when_dropped_hangs_nobody() {
 
     assert!(pool.shutdown_timeout(crate::gate::TOO_LONG));
     assert_eq!(threads(&pool), 0);
+}
+
+/// Whoever waits for a scope's task that another worker has started works at what that one waits for.
+#[test]
+fn a_worker_that_waits_for_a_scopes_task_runs_what_that_waits_for() {
+    let pool = ThreadPool::new(2);
+    let inner = pool.handle();
+    let (share, shared) = mpsc::channel();
+    let (run, has_run) = mpsc::channel();
+
+    let waiter = pool.submit(move || {
+        let inner = &inner;
+        inner.scope(move |scope| {
+            let outer = scope.submit(move || {
+                inner.scope(move |scope| {
+                    let task = scope.submit(move || run.send(thread::current().id()).unwrap());
+                    share.send(thread::current().id()).unwrap();
+                    // Not told to the pool, so that no other thread takes this one's place.
+                    let by = has_run.recv().unwrap();
+                    task.result().unwrap();
+                    by
+                })
+            });
+            let other = shared.recv().unwrap();
+            let by = outer.result().unwrap();
+            (by == thread::current().id(), other != by)
+        })
+    });
+
+    assert_eq!(claim(waiter), Ok((true, true)));
 }
