@@ -16,6 +16,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(raincheck_loom)]
+use crate::sync::LocalRefCell as _;
 use crate::{
     cell::{Cancel, Claim},
     context,
