@@ -34,6 +34,9 @@ const STOP: usize = 1;
 const INPUT: usize = 2;
 /// Which answers are in the journal: how many came before the first, and how many they are.
 const NOTED: usize = 3;
+/// How often each side has written to the socket: who looks here need not sleep to hear of it.
+const POSTED: usize = 4;
+const ANSWERED: usize = 8;
 const FIRST_PLACE: usize = 16;
 const FIRST_OF_JOURNAL: usize = 4096 / size_of::<AtomicU64>();
 
@@ -136,6 +139,26 @@ impl Page {
     /// Which task is asked to stop.
     pub(super) fn asked_to_stop(&self) -> u64 {
         self.words()[STOP].load(Ordering::Acquire)
+    }
+
+    /// Says, as the parent, that more has been written to the socket.
+    pub(super) fn has_posted(&self) {
+        self.words()[POSTED].fetch_add(1, Ordering::Release);
+    }
+
+    /// How often the parent has said so.
+    pub(super) fn posted(&self) -> u64 {
+        self.words()[POSTED].load(Ordering::Acquire)
+    }
+
+    /// Says, as the worker, that more has been written to the socket.
+    pub(super) fn has_answered(&self) {
+        self.words()[ANSWERED].fetch_add(1, Ordering::Release);
+    }
+
+    /// How often the worker has said so.
+    pub(super) fn answered(&self) -> u64 {
+        self.words()[ANSWERED].load(Ordering::Acquire)
     }
 
     /// Says, as the worker, which input of a group comes next.
