@@ -71,6 +71,10 @@ use crate::{
 /// that is cancelled while it runs, or overruns its time limit, is killed, with whatever processes it has started.
 /// When this process ends, however it does, so do all workers.
 ///
+/// An `async` task is driven on its worker's thread, one at a time. With the feature `tokio` that is a runtime of one
+/// thread, so that tokio's sockets, timers and `spawn` work in it; what it has spawned goes on while later ones are
+/// driven.
+///
 /// Dropping the pool waits for all its tasks, those in the queue included; while unwinding from a panic it cancels
 /// those in the queue instead, and does not wait.
 ///

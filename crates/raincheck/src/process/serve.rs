@@ -424,6 +424,8 @@ impl Worker {
     fn work(&mut self, (_, _, lane, prepare, state, limits): &Hello, first: Whole) -> io::Result<()> {
         let lane = Lane::new(*lane as usize);
         let worker = context::become_worker(Arc::new(Elsewhere), lane, None);
+        #[cfg(feature = "tokio")]
+        crate::drive::runtime::provide();
         self.limits = Limits::of(*limits);
         self.limits.begin()?;
         let attached = self.line.ledger.take_next();
