@@ -825,6 +825,10 @@ impl Core {
         let link = Arc::clone(&hand.link);
         let is_group = sent.written.is_group;
         let grace = self.grace.or(is_group.then_some(GROUP_GRACE));
+        // Its answer may be on the way, and the worker at another task, whom a kill would hit.
+        if link.page.has_finished(number) || grace.is_none() && !link.page.doom(number) {
+            return Cancel::TooLate;
+        }
         if grace.is_none() {
             hand.phase = Phase::Leaving;
         }
@@ -859,6 +863,9 @@ impl Core {
         else {
             return;
         };
+        if !hand.link.page.doom(number) {
+            return;
+        }
         hand.phase = Phase::Leaving;
         let link = Arc::clone(&hand.link);
         drop(lot);
@@ -990,7 +997,7 @@ impl Core {
                     }
                     END => {
                         // All that it has sent is there.
-                        link.receive(self);
+                        link.receive_all(self);
                         self.bury(&link);
                         continue;
                     }

@@ -80,6 +80,7 @@ struct Received {
     acts: Vec<Act>,
     /// Nothing more will come.
     is_over: bool,
+    has_come: bool,
     may_be_more: bool,
 }
 
@@ -310,6 +311,18 @@ impl Link {
         }
     }
 
+    /// Receives all that has come, which with descriptors comes a piece at a time, however much room there is.
+    pub(super) fn receive_all(self: &Arc<Self>, pool: &Core) {
+        loop {
+            let received = self.take_in(pool);
+            let is_last = received.is_over || !received.has_come;
+            self.act_upon(pool, received);
+            if is_last {
+                return;
+            }
+        }
+    }
+
     /// Reads once, and has the pool take note of it in order.
     fn take_in(self: &Arc<Self>, pool: &Core) -> Received {
         let mut received = Received::default();
@@ -318,7 +331,10 @@ impl Link {
         self.heard.store(self.page.answered(), Ordering::Relaxed);
         match inbox.read(&self.socket) {
             Ok(0) => received.is_over = true,
-            Ok(_) => received.may_be_more = inbox.is_full(),
+            Ok(_) => {
+                received.has_come = true;
+                received.may_be_more = inbox.is_full();
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => received.is_over = true,
         }

@@ -508,6 +508,12 @@ impl Worker {
         let mut flags = if failed.is_some() { FAILED } else { 0 };
         self.is_spent = self.limits.are_passed();
         flags |= if self.is_spent { SPENT } else { 0 };
+        if !self.line.page.finish(task) {
+            // The kill is on its way, or the end of the parent.
+            loop {
+                thread::park();
+            }
+        }
         let head = Frame { task, flags, payload: &out[HEAD..], ..Frame::new(Kind::Done) }.head()?;
         out[..HEAD].copy_from_slice(&head);
         self.line.lend(&lent.take())?;

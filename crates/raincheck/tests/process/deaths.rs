@@ -121,6 +121,33 @@ fn cancelling_a_running_task_kills_it_and_one_that_waits_never_starts() {
 }
 
 #[test]
+fn cancelling_what_is_done_already_does_not_cost_the_task_that_came_next() {
+    let (pool, [first, second, third]) = (ProcessPool::new(1), [Meeting::new(), Meeting::new(), Meeting::new()]);
+    let opening = pool.submit(meet::call(first.path(), 1));
+    let done = pool.submit(meet::call(second.path(), 2));
+    let next = pool.submit(meet::call(third.path(), 3));
+    let others: Vec<_> = (0..20).map(|n| pool.submit(area::call(n, 1))).collect();
+    // Whoever receives the answers is kept from it before the second comes.
+    let (reached, reaches) = std::sync::mpsc::channel();
+    let (open, opens) = std::sync::mpsc::channel::<()>();
+    opening.on_done(move |_| {
+        reached.send(()).unwrap();
+        let _ = opens.recv_timeout(TOO_LONG);
+    });
+    first.open();
+    reaches.recv_timeout(TOO_LONG).unwrap();
+    second.open();
+    third.wait_for(1);
+
+    assert_eq!(done.cancel(), Cancel::TooLate);
+
+    drop(open);
+    third.open();
+    assert_eq!((claim(done), claim(next)), (Ok(2), Ok(3)));
+    assert!((0..).zip(others).all(|(n, other)| claim(other) == Ok(n)));
+}
+
+#[test]
 fn a_task_may_be_given_time_to_see_that_it_is_cancelled() {
     #[raincheck::task]
     fn looks(folder: &Path) -> bool {
