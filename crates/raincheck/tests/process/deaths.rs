@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use raincheck::{Cancel, Death, Executor, Full, Inline, Options, Outcome, ProcessPool, Retry, TaskError};
+use raincheck::{Blob, Cancel, Death, Executor, Full, Inline, Options, Outcome, ProcessPool, Retry, TaskError};
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::{Meeting, TOO_LONG, area, assert_gone, claim, meet, pid};
@@ -144,6 +144,42 @@ fn cancelling_what_is_done_already_does_not_cost_the_task_that_came_next() {
     drop(open);
     third.open();
     assert_eq!((claim(done), claim(next)), (Ok(2), Ok(3)));
+    assert!((0..).zip(others).all(|(n, other)| claim(other) == Ok(n)));
+}
+
+#[test]
+fn what_a_worker_has_answered_before_it_died_arrives_also_if_it_is_blobs() {
+    #[raincheck::task]
+    fn fill(byte: u8) -> Blob {
+        Blob::from(vec![byte; 1 << 20])
+    }
+    let (pool, meeting) = (ProcessPool::new(1), Meeting::new());
+    // So that many may be with the worker.
+    assert!(
+        (0..2000).map(|n| pool.submit(area::call(n, 1))).collect::<Vec<_>>().into_iter().all(|it| claim(it).is_ok())
+    );
+    let worker = pool.pids()[0];
+    let opening = pool.submit(meet::call(meeting.path(), 1));
+    let blobs: Vec<_> = (0..6).map(|n| pool.submit(fill::call(n))).collect();
+    let crash = pool.submit(die::call("abort"));
+    let others: Vec<_> = (0..20).map(|n| pool.submit(area::call(n, 1))).collect();
+    // Whoever receives the answers is kept from it until the worker is dead.
+    let (reached, reaches) = std::sync::mpsc::channel();
+    let (open, opens) = std::sync::mpsc::channel::<()>();
+    opening.on_done(move |_| {
+        reached.send(()).unwrap();
+        let _ = opens.recv_timeout(TOO_LONG);
+    });
+    meeting.open();
+    reaches.recv_timeout(TOO_LONG).unwrap();
+    assert_gone(worker);
+
+    drop(open);
+
+    for (n, blob) in (0..).zip(blobs) {
+        assert_eq!(*claim(blob).unwrap(), vec![n; 1 << 20][..]);
+    }
+    assert_eq!(death(claim(crash)).signal_name(), Some("SIGABRT"));
     assert!((0..).zip(others).all(|(n, other)| claim(other) == Ok(n)));
 }
 
