@@ -69,6 +69,7 @@ use crate::{
 ///
 /// A task that panics, aborts, exits or is killed ends as an error that says so, and its worker is replaced. A task
 /// that is cancelled while it runs, or overruns its time limit, is killed, with whatever processes it has started.
+/// Those that have made themselves a process group or a session of their own, as daemons do, are not reached.
 /// When this process ends, however it does, so do all workers.
 ///
 /// An `async` task is driven on its worker's thread, one at a time. With the feature `tokio` that is a runtime of one
