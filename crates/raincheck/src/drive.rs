@@ -74,6 +74,10 @@ impl<T> Drop for Driven<T> {
 
 /// Polls a future on this thread until it is ready, parked in between.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    #[cfg(all(feature = "process", feature = "tokio", unix))]
+    if let Some(runtime) = runtime::of_this_thread() {
+        return runtime.block_on(future);
+    }
     let mut future = pin!(future);
     let parked = Arc::new(Parked { thread: sync::current(), woken: AtomicBool::new(false) });
     let waker = Waker::from(Arc::clone(&parked));
@@ -90,6 +94,43 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
         };
         // What another task must bring may need this one's worker.
         if context::take_await() { context::blocking(park) } else { park() }
+    }
+}
+
+/// The runtime on which a worker in a process of its own drives its tasks, so that those find all of tokio there.
+#[cfg(all(feature = "process", feature = "tokio", unix))]
+pub(crate) mod runtime {
+    use std::{
+        cell::{Cell, OnceCell},
+        rc::Rc,
+    };
+
+    use tokio::runtime::{Builder, Handle, Runtime};
+
+    thread_local! {
+        static IS_PROVIDED: Cell<bool> = const { Cell::new(false) };
+        static RUNTIME: OnceCell<Rc<Runtime>> = const { OnceCell::new() };
+    }
+
+    /// Has this thread drive its tasks on a runtime, which the first of them makes.
+    pub(crate) fn provide() {
+        IS_PROVIDED.set(true);
+    }
+
+    /// `None` also inside a task of that runtime: a thread is inside one runtime at a time.
+    pub(super) fn of_this_thread() -> Option<Rc<Runtime>> {
+        if !IS_PROVIDED.get() || Handle::try_current().is_ok() {
+            return None;
+        }
+        let runtime = RUNTIME.with(|runtime| {
+            let make = || Builder::new_current_thread().enable_all().build().map(Rc::new);
+            match runtime.get() {
+                Some(runtime) => Ok(Rc::clone(runtime)),
+                None => make().inspect(|made| drop(runtime.set(Rc::clone(made)))),
+            }
+        });
+        // What of the task needs none goes well without.
+        runtime.ok()
     }
 }
 

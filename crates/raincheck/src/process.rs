@@ -69,7 +69,12 @@ use crate::{
 ///
 /// A task that panics, aborts, exits or is killed ends as an error that says so, and its worker is replaced. A task
 /// that is cancelled while it runs, or overruns its time limit, is killed, with whatever processes it has started.
+/// Those that have made themselves a process group or a session of their own, as daemons do, are not reached.
 /// When this process ends, however it does, so do all workers.
+///
+/// An `async` task is driven on its worker's thread, one at a time. With the feature `tokio` that is a runtime of one
+/// thread, so that tokio's sockets, timers and `spawn` work in it; what it has spawned goes on while later ones are
+/// driven.
 ///
 /// Dropping the pool waits for all its tasks, those in the queue included; while unwinding from a panic it cancels
 /// those in the queue instead, and does not wait.
@@ -821,6 +826,10 @@ impl Core {
         let link = Arc::clone(&hand.link);
         let is_group = sent.written.is_group;
         let grace = self.grace.or(is_group.then_some(GROUP_GRACE));
+        // Its answer may be on the way, and the worker at another task, whom a kill would hit.
+        if link.page.has_finished(number) || grace.is_none() && !link.page.doom(number) {
+            return Cancel::TooLate;
+        }
         if grace.is_none() {
             hand.phase = Phase::Leaving;
         }
@@ -855,6 +864,9 @@ impl Core {
         else {
             return;
         };
+        if !hand.link.page.doom(number) {
+            return;
+        }
         hand.phase = Phase::Leaving;
         let link = Arc::clone(&hand.link);
         drop(lot);
@@ -986,7 +998,7 @@ impl Core {
                     }
                     END => {
                         // All that it has sent is there.
-                        link.receive(self);
+                        link.receive_all(self);
                         self.bury(&link);
                         continue;
                     }

@@ -81,16 +81,18 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect(NOT_POISONED)
 }
 
+/// With one processor nobody else can bring about what a thread looks for.
+#[cfg(not(raincheck_loom))]
+static CAN_SPIN: std::sync::LazyLock<bool> =
+    std::sync::LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1));
+
 /// Looks now and again, for some microseconds in all, whether `ready` says yes: going to sleep and being woken costs
 /// more than that. Returns what it says in the end.
 ///
-/// With one processor nobody else can make it so meanwhile. With more, a thread that could is let run in between.
+/// With more than one processor, a thread that could make it so is let run in between.
 #[cfg(not(raincheck_loom))]
 pub(crate) fn spin(mut ready: impl FnMut() -> bool) -> bool {
-    use std::{hint, sync::LazyLock, thread};
-
-    static CAN_SPIN: LazyLock<bool> =
-        LazyLock::new(|| thread::available_parallelism().is_ok_and(|cores| cores.get() > 1));
+    use std::{hint, thread};
 
     if ready() {
         return true;
@@ -110,6 +112,37 @@ pub(crate) fn spin(mut ready: impl FnMut() -> bool) -> bool {
         }
     }
     ready()
+}
+
+/// The same for what another process does, which may want this very processor: it is let run at every look.
+#[cfg(all(feature = "process", unix, not(raincheck_loom)))]
+pub(crate) fn spin_for_another(mut ready: impl FnMut() -> bool) -> bool {
+    use std::{
+        hint, thread,
+        time::{Duration, Instant},
+    };
+
+    const LONGEST: Duration = Duration::from_micros(12);
+
+    if ready() {
+        return true;
+    }
+    if !*CAN_SPIN {
+        return false;
+    }
+    let end = Instant::now() + LONGEST;
+    loop {
+        thread::yield_now();
+        for _ in 0..4 {
+            if ready() {
+                return true;
+            }
+            hint::spin_loop();
+        }
+        if Instant::now() > end {
+            return false;
+        }
+    }
 }
 
 /// Looks so many times, each some nanoseconds after the last, or until `ready` says yes.

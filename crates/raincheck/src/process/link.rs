@@ -11,7 +11,7 @@ use std::{
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Instant,
 };
@@ -34,6 +34,7 @@ use crate::{
     ear::Ear,
     event::Lane,
     segment::{Attached, Going, Held, Ledger, Peer},
+    sync::spin_for_another,
 };
 
 /// One worker, as its parent holds it.
@@ -53,6 +54,8 @@ pub(super) struct Link {
     pub(super) ledger: Ledger,
     out: Mutex<Outbox>,
     inbox: Mutex<Inbox>,
+    /// How often the worker had written when the socket was last read.
+    heard: AtomicU64,
     stderr: Mutex<Stderr>,
     /// Which thread, that waits for a task, reads the socket itself.
     attended_by: AtomicUsize,
@@ -77,6 +80,7 @@ struct Received {
     acts: Vec<Act>,
     /// Nothing more will come.
     is_over: bool,
+    has_come: bool,
     may_be_more: bool,
 }
 
@@ -165,6 +169,7 @@ impl Link {
             ledger: Ledger::default(),
             out: Mutex::default(),
             inbox: Mutex::default(),
+            heard: AtomicU64::new(0),
             stderr: Mutex::new(Stderr { pipe: stderr, last: Vec::new(), line: Vec::new(), is_in_need: false }),
             attended_by: AtomicUsize::new(NOBODY),
             is_observed: AtomicBool::new(false),
@@ -249,6 +254,7 @@ impl Link {
         let mut out = lock(&self.out);
         let before = out.is_stuck;
         out.is_stuck = out.send(&self.socket);
+        self.page.has_posted();
         if out.is_stuck != before {
             self.watch_for(&out);
         }
@@ -305,13 +311,30 @@ impl Link {
         }
     }
 
+    /// Receives all that has come, which with descriptors comes a piece at a time, however much room there is.
+    pub(super) fn receive_all(self: &Arc<Self>, pool: &Core) {
+        loop {
+            let received = self.take_in(pool);
+            let is_last = received.is_over || !received.has_come;
+            self.act_upon(pool, received);
+            if is_last {
+                return;
+            }
+        }
+    }
+
     /// Reads once, and has the pool take note of it in order.
     fn take_in(self: &Arc<Self>, pool: &Core) -> Received {
         let mut received = Received::default();
         let mut inbox = lock(&self.inbox);
+        // What was said until now is there.
+        self.heard.store(self.page.answered(), Ordering::Relaxed);
         match inbox.read(&self.socket) {
             Ok(0) => received.is_over = true,
-            Ok(_) => received.may_be_more = inbox.is_full(),
+            Ok(_) => {
+                received.has_come = true;
+                received.may_be_more = inbox.is_full();
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => received.is_over = true,
         }
@@ -442,7 +465,9 @@ impl Away for Link {
                 }
                 self.watch();
             }
-            let is_there = ear.sleep(&self.socket, until, is_done);
+            // A short task is answered sooner than a thread falls asleep.
+            let is_there = spin_for_another(|| self.page.answered() != self.heard.load(Ordering::Relaxed) || is_done())
+                || ear.sleep(&self.socket, until, is_done);
             let received = if is_there { self.take_in(&pool) } else { Received::default() };
             let is_over = received.is_over;
             // Others may receive while this thread is busy with what is the users', unless that would be seen.

@@ -34,6 +34,9 @@ const STOP: usize = 1;
 const INPUT: usize = 2;
 /// Which answers are in the journal: how many came before the first, and how many they are.
 const NOTED: usize = 3;
+/// How often each side has written to the socket: who looks here need not sleep to hear of it.
+const POSTED: usize = 4;
+const ANSWERED: usize = 8;
 const FIRST_PLACE: usize = 16;
 const FIRST_OF_JOURNAL: usize = 4096 / size_of::<AtomicU64>();
 
@@ -60,6 +63,10 @@ enum Claim {
     Started = 2,
     /// The parent has taken it back.
     Withdrawn = 3,
+    /// The worker is done with it, and answers.
+    Finished = 4,
+    /// The parent is about to kill the worker because of it.
+    Doomed = 5,
 }
 
 impl Page {
@@ -105,22 +112,44 @@ impl Page {
         self.words()[NOTED].store(0, Ordering::Relaxed);
         // Whoever sees what is noted next sees that it is of this task.
         fence(Ordering::SeqCst);
-        self.take(task, Claim::Started)
+        self.move_on(task, Claim::Waiting, Claim::Started)
+    }
+
+    /// Says, as the worker, that a task is done. `false` if the parent is about to kill the worker because of it, which
+    /// must then begin nothing else.
+    pub(super) fn finish(&self, task: u64) -> bool {
+        self.move_on(task, Claim::Started, Claim::Finished)
+    }
+
+    /// Makes sure, as the parent, that the worker stays at a task until it is killed because of it. `false` if it is done
+    /// with it, or has not started it.
+    pub(super) fn doom(&self, task: u64) -> bool {
+        self.move_on(task, Claim::Started, Claim::Doomed) || self.is(task, Claim::Doomed)
     }
 
     /// Takes a task back, as the parent. `false` if the worker was first.
     pub(super) fn withdraw(&self, task: u64) -> bool {
-        self.take(task, Claim::Withdrawn) || self.place(task).load(Ordering::Acquire) == word(task, Claim::Withdrawn)
+        self.move_on(task, Claim::Waiting, Claim::Withdrawn) || self.is(task, Claim::Withdrawn)
     }
 
-    fn take(&self, task: u64, by: Claim) -> bool {
-        let waiting = word(task, Claim::Waiting);
-        self.place(task).compare_exchange(waiting, word(task, by), Ordering::AcqRel, Ordering::Acquire).is_ok()
+    fn move_on(&self, task: u64, from: Claim, to: Claim) -> bool {
+        let (from, to) = (word(task, from), word(task, to));
+        self.place(task).compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    fn is(&self, task: u64, claim: Claim) -> bool {
+        self.place(task).load(Ordering::Acquire) == word(task, claim)
     }
 
     /// Whether the worker has started it.
     pub(super) fn has_started(&self, task: u64) -> bool {
-        self.place(task).load(Ordering::Acquire) == word(task, Claim::Started)
+        let place = self.place(task).load(Ordering::Acquire);
+        [Claim::Started, Claim::Finished, Claim::Doomed].into_iter().any(|claim| place == word(task, claim))
+    }
+
+    /// Whether the worker is done with it.
+    pub(super) fn has_finished(&self, task: u64) -> bool {
+        self.is(task, Claim::Finished)
     }
 
     /// How long ago the worker started the task that it is in.
@@ -136,6 +165,26 @@ impl Page {
     /// Which task is asked to stop.
     pub(super) fn asked_to_stop(&self) -> u64 {
         self.words()[STOP].load(Ordering::Acquire)
+    }
+
+    /// Says, as the parent, that more has been written to the socket.
+    pub(super) fn has_posted(&self) {
+        self.words()[POSTED].fetch_add(1, Ordering::Release);
+    }
+
+    /// How often the parent has said so.
+    pub(super) fn posted(&self) -> u64 {
+        self.words()[POSTED].load(Ordering::Acquire)
+    }
+
+    /// Says, as the worker, that more has been written to the socket.
+    pub(super) fn has_answered(&self) {
+        self.words()[ANSWERED].fetch_add(1, Ordering::Release);
+    }
+
+    /// How often the worker has said so.
+    pub(super) fn answered(&self) -> u64 {
+        self.words()[ANSWERED].load(Ordering::Acquire)
     }
 
     /// Says, as the worker, which input of a group comes next.
@@ -197,7 +246,7 @@ impl Drop for Page {
 }
 
 fn word(task: u64, claim: Claim) -> u64 {
-    task << 2 | claim as u64
+    task << 3 | claim as u64
 }
 
 fn now() -> u64 {

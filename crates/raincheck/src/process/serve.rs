@@ -36,6 +36,7 @@ use crate::{
     event::Lane,
     panics,
     segment::{self, Attached, Ledger, Peer},
+    sync::spin_for_another,
 };
 
 /// Names the process that a worker is started by.
@@ -115,6 +116,8 @@ fn serve() -> io::Result<Never> {
             desk: Mutex::new(None),
         }),
         inbox: Inbox::default(),
+        seen: 0,
+        patience: Patience::default(),
         entries: Vec::new(),
         limits: Limits::default(),
         is_spent: false,
@@ -203,7 +206,9 @@ impl Line {
 
     fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        (&self.socket).write_all(bytes)
+        (&self.socket).write_all(bytes)?;
+        self.page.has_answered();
+        Ok(())
     }
 
     /// Sends what goes with the next answer.
@@ -339,6 +344,9 @@ impl Host for Elsewhere {
 struct Worker {
     line: Arc<Line>,
     inbox: Inbox,
+    /// How often the parent had written when the socket was last read.
+    seen: u64,
+    patience: Patience,
     /// What the parent's numbers mean here; an `Err` says why there is no such function.
     entries: Vec<Option<Result<&'static Entry, String>>>,
     limits: Limits,
@@ -348,6 +356,29 @@ struct Worker {
     out: Vec<u8>,
 }
 
+/// How long a worker looks for more to do before it sleeps: not at all for a while after it looked in vain, and the longer
+/// the more often that was.
+#[derive(Default)]
+struct Patience {
+    /// How many waits it does not look.
+    pause: u32,
+    /// How often in a row it looked in vain.
+    vain: u32,
+}
+
+impl Patience {
+    fn wait(&mut self, has_come: impl FnMut() -> bool) {
+        if self.pause > 0 {
+            self.pause -= 1;
+        } else if spin_for_another(has_come) {
+            self.vain = 0;
+        } else {
+            self.vain = (self.vain + 1).min(6);
+            self.pause = (1 << self.vain) - 1;
+        }
+    }
+}
+
 /// An answer's memory that is larger is given back.
 const LARGEST_KEPT: usize = 8 * 1024 * 1024;
 
@@ -355,6 +386,8 @@ impl Worker {
     /// Reads on; an `Err` says that the parent is gone.
     fn read(&mut self) -> io::Result<Whole> {
         loop {
+            self.patience.wait(|| self.line.page.posted() != self.seen);
+            self.seen = self.line.page.posted();
             if self.inbox.read(&self.line.socket)? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -391,6 +424,8 @@ impl Worker {
     fn work(&mut self, (_, _, lane, prepare, state, limits): &Hello, first: Whole) -> io::Result<()> {
         let lane = Lane::new(*lane as usize);
         let worker = context::become_worker(Arc::new(Elsewhere), lane, None);
+        #[cfg(feature = "tokio")]
+        crate::drive::runtime::provide();
         self.limits = Limits::of(*limits);
         self.limits.begin()?;
         let attached = self.line.ledger.take_next();
@@ -473,6 +508,12 @@ impl Worker {
         let mut flags = if failed.is_some() { FAILED } else { 0 };
         self.is_spent = self.limits.are_passed();
         flags |= if self.is_spent { SPENT } else { 0 };
+        if !self.line.page.finish(task) {
+            // The kill is on its way, or the end of the parent.
+            loop {
+                thread::park();
+            }
+        }
         let head = Frame { task, flags, payload: &out[HEAD..], ..Frame::new(Kind::Done) }.head()?;
         out[..HEAD].copy_from_slice(&head);
         self.line.lend(&lent.take())?;

@@ -9,7 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use raincheck::{Cancel, Death, Executor, Full, Inline, Options, Outcome, ProcessPool, TaskError};
+use raincheck::{Blob, Cancel, Death, Executor, Full, Inline, Options, Outcome, ProcessPool, Retry, TaskError};
+use rustix::process::{Signal, getpid, kill_process};
 
 use crate::{Meeting, TOO_LONG, area, assert_gone, claim, meet, pid};
 
@@ -117,6 +118,69 @@ fn cancelling_a_running_task_kills_it_and_one_that_waits_never_starts() {
     assert_eq!(claim(waiting), Err(TaskError::Cancelled));
     assert_eq!(claim(pool.submit(area::call(1, 3))), Ok(3));
     assert!(!meeting.path().join("2").exists());
+}
+
+#[test]
+fn cancelling_what_is_done_already_does_not_cost_the_task_that_came_next() {
+    let (pool, [first, second, third]) = (ProcessPool::new(1), [Meeting::new(), Meeting::new(), Meeting::new()]);
+    let opening = pool.submit(meet::call(first.path(), 1));
+    let done = pool.submit(meet::call(second.path(), 2));
+    let next = pool.submit(meet::call(third.path(), 3));
+    let others: Vec<_> = (0..20).map(|n| pool.submit(area::call(n, 1))).collect();
+    // Whoever receives the answers is kept from it before the second comes.
+    let (reached, reaches) = std::sync::mpsc::channel();
+    let (open, opens) = std::sync::mpsc::channel::<()>();
+    opening.on_done(move |_| {
+        reached.send(()).unwrap();
+        let _ = opens.recv_timeout(TOO_LONG);
+    });
+    first.open();
+    reaches.recv_timeout(TOO_LONG).unwrap();
+    second.open();
+    third.wait_for(1);
+
+    assert_eq!(done.cancel(), Cancel::TooLate);
+
+    drop(open);
+    third.open();
+    assert_eq!((claim(done), claim(next)), (Ok(2), Ok(3)));
+    assert!((0..).zip(others).all(|(n, other)| claim(other) == Ok(n)));
+}
+
+#[test]
+fn what_a_worker_has_answered_before_it_died_arrives_also_if_it_is_blobs() {
+    #[raincheck::task]
+    fn fill(byte: u8) -> Blob {
+        Blob::from(vec![byte; 1 << 20])
+    }
+    let (pool, meeting) = (ProcessPool::new(1), Meeting::new());
+    // So that many may be with the worker.
+    assert!(
+        (0..2000).map(|n| pool.submit(area::call(n, 1))).collect::<Vec<_>>().into_iter().all(|it| claim(it).is_ok())
+    );
+    let worker = pool.pids()[0];
+    let opening = pool.submit(meet::call(meeting.path(), 1));
+    let blobs: Vec<_> = (0..6).map(|n| pool.submit(fill::call(n))).collect();
+    let crash = pool.submit(die::call("abort"));
+    let others: Vec<_> = (0..20).map(|n| pool.submit(area::call(n, 1))).collect();
+    // Whoever receives the answers is kept from it until the worker is dead.
+    let (reached, reaches) = std::sync::mpsc::channel();
+    let (open, opens) = std::sync::mpsc::channel::<()>();
+    opening.on_done(move |_| {
+        reached.send(()).unwrap();
+        let _ = opens.recv_timeout(TOO_LONG);
+    });
+    meeting.open();
+    reaches.recv_timeout(TOO_LONG).unwrap();
+    assert_gone(worker);
+
+    drop(open);
+
+    for (n, blob) in (0..).zip(blobs) {
+        assert_eq!(*claim(blob).unwrap(), vec![n; 1 << 20][..]);
+    }
+    assert_eq!(death(claim(crash)).signal_name(), Some("SIGABRT"));
+    assert!((0..).zip(others).all(|(n, other)| claim(other) == Ok(n)));
 }
 
 #[test]
@@ -415,6 +479,91 @@ fn no_worker_outlives_its_parent_nor_what_it_has_started() {
     parent.wait().unwrap();
 
     pids.into_iter().for_each(assert_gone);
+}
+
+/// Waits for the clock, and goes through a socket.
+#[cfg(feature = "tokio")]
+#[raincheck::task]
+async fn tokio_echo(text: String) -> io::Result<String> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let server = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await?;
+        socket.write_all(text.as_bytes()).await
+    });
+    let mut heard = String::new();
+    tokio::net::TcpStream::connect(address).await?.read_to_string(&mut heard).await?;
+    server.await.unwrap()?;
+    Ok(heard)
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn an_async_task_finds_tokio_in_its_worker() {
+    let pool = ProcessPool::new(1);
+
+    for text in ["rain", "check"] {
+        assert_eq!(claim(pool.submit(tokio_echo::call(text.to_owned()))).unwrap().unwrap(), text);
+    }
+    let echoes: Vec<String> =
+        pool.map(tokio_echo::task(), ["a", "b"].map(str::to_owned)).map(|it| it.unwrap().unwrap()).collect();
+    assert_eq!(echoes, ["a", "b"]);
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn an_async_task_that_waits_for_tokio_is_dropped_when_it_is_cancelled() {
+    #[raincheck::task]
+    async fn sleeps_on_tokio(folder: &Path) {
+        struct Leaves<'a>(&'a Path);
+        impl Drop for Leaves<'_> {
+            fn drop(&mut self) {
+                fs::write(self.0.join("left"), "").unwrap();
+            }
+        }
+        let _leaves = Leaves(folder);
+        fs::write(folder.join("1"), "").unwrap();
+        tokio::time::sleep(TOO_LONG).await;
+    }
+    let (pool, meeting) = (ProcessPool::builder().workers(1).grace(TOO_LONG).build(), Meeting::new());
+    let task = pool.submit(sleeps_on_tokio::call(meeting.path()));
+    meeting.wait_for(1);
+
+    task.cancel();
+
+    assert_eq!(claim(task), Err(TaskError::Cancelled));
+    assert!(meeting.path().join("left").exists());
+}
+
+#[test]
+fn a_task_is_tried_again_whose_worker_was_killed_and_given_up_after_so_many() {
+    /// Kills its worker the first few times, of which it leaves a mark each.
+    #[raincheck::task]
+    fn kills(folder: &Path, times: usize) -> Result<usize, String> {
+        let before = fs::read_dir(folder).unwrap().count();
+        if before < times {
+            fs::write(folder.join(before.to_string()), "").unwrap();
+            kill_process(getpid(), Signal::KILL).unwrap();
+            thread::sleep(TOO_LONG);
+        }
+        Ok(before)
+    }
+    let (pool, survives, is_given_up) = (ProcessPool::new(1), Meeting::new(), Meeting::new());
+
+    let task = pool.submit_retrying(Retry::times(3), kills::call(survives.path(), 2));
+    let hopeless = pool.submit_retrying(Retry::times(2), kills::call(is_given_up.path(), 9));
+
+    assert_eq!(claim(task), Ok(Ok(2)));
+    match claim(hopeless) {
+        Err(TaskError::WorkerLost(lost)) => assert_eq!(lost.death().unwrap().signal_name(), Some("SIGKILL")),
+        other => panic!("{other:?}"),
+    }
+    // Once, and twice again.
+    assert_eq!(fs::read_dir(is_given_up.path()).unwrap().count(), 3);
+    assert_eq!(claim(pool.submit(area::call(2, 3))), Ok(6));
 }
 
 #[test]
