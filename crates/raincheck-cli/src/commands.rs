@@ -1,5 +1,6 @@
 //! Every command, and which one it is.
 
+mod fetch;
 mod flags;
 mod hash;
 mod logs;
