@@ -1,0 +1,19 @@
+//! HTTP: one request, or a million.
+
+mod body;
+mod client;
+mod connect;
+mod connection;
+mod error;
+mod exchange;
+mod pool;
+mod request;
+mod response;
+mod route;
+
+pub use client::{Client, ClientBuilder};
+pub use error::{FetchError, TimeLimit};
+#[expect(unused_imports, reason = "for the downloads")]
+pub(crate) use pool::Connections;
+pub use request::Request;
+pub use response::{Redirect, Response, Timings};

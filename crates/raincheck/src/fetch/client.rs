@@ -1,0 +1,189 @@
+//! What requests have in common.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, Weak},
+    time::Duration,
+};
+
+use http::{HeaderMap, HeaderValue, header};
+use tokio::runtime;
+
+use super::{
+    FetchError, Request, Response,
+    exchange::exchange,
+    pool::Connections,
+    request::{Shown, header_of},
+};
+
+/// What requests have in common: headers, time limits, redirects. Cloning it is cheap, and the clones are the same.
+#[derive(Clone)]
+pub struct Client {
+    settings: Arc<Settings>,
+    /// For those who bring none of their own.
+    connections: Arc<Mutex<HashMap<runtime::Id, Connections>>>,
+}
+
+/// Makes a [`Client`].
+#[derive(Clone)]
+pub struct ClientBuilder {
+    settings: Settings,
+}
+
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) headers: HeaderMap,
+    pub(super) connect: Option<Duration>,
+    pub(super) idle: Option<Duration>,
+    pub(super) total: Option<Duration>,
+    pub(super) redirects: usize,
+    pub(super) largest: Option<u64>,
+    pub(super) connections: usize,
+}
+
+impl Client {
+    /// A client whose settings can be chosen.
+    pub fn builder() -> ClientBuilder {
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("raincheck/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        ClientBuilder {
+            settings: Settings {
+                headers,
+                connect: Some(Duration::from_secs(10)),
+                idle: Some(Duration::from_secs(30)),
+                total: None,
+                redirects: 20,
+                largest: None,
+                connections: 100,
+            },
+        }
+    }
+
+    /// Connections for one runtime, at most so many open at once, idle ones included.
+    pub(crate) fn connections(&self, at_most: usize) -> Connections {
+        Connections::new(at_most)
+    }
+
+    /// Sends it, follows redirects, answers challenges. What the final status means is the caller's business.
+    pub(crate) async fn send(&self, connections: &Connections, request: &Request) -> Result<Response, FetchError> {
+        exchange(&self.settings, connections, request).await
+    }
+
+    /// Sends it, follows redirects, and returns the response whatever its status, as soon as its head is there.
+    ///
+    /// # Panics
+    ///
+    /// If not called within a tokio runtime that has its I/O and its timers enabled.
+    ///
+    /// # Errors
+    ///
+    /// Any [`FetchError`] but those of files, checksums, statuses and robots: there is none for a response that came.
+    pub async fn fetch(&self, request: Request) -> Result<Response, FetchError> {
+        let connections = self.own_connections();
+        self.send(&connections, &request).await
+    }
+
+    /// The connections of the runtime that this runs on. A socket cannot leave its runtime.
+    fn own_connections(&self) -> Connections {
+        let runtime = runtime::Handle::current();
+        let mut all = self.connections.lock().expect("nothing panics under this lock");
+        if let Some(connections) = all.get(&runtime.id()) {
+            return connections.clone();
+        }
+        let connections = self.connections(self.settings.connections);
+        all.insert(runtime.id(), connections.clone());
+        let ended = Ended { client: Arc::downgrade(&self.connections), runtime: runtime.id() };
+        // Dropped with its runtime, and with it the connections that are of no use any more.
+        runtime.spawn(async move {
+            let _ended = ended;
+            std::future::pending::<()>().await;
+        });
+        connections
+    }
+}
+
+/// Dropped with a runtime.
+struct Ended {
+    client: Weak<Mutex<HashMap<runtime::Id, Connections>>>,
+    runtime: runtime::Id,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let Some(client) = self.client.upgrade() else { return };
+        let gone = client.lock().expect("nothing panics under this lock").remove(&self.runtime);
+        drop(gone);
+    }
+}
+
+impl ClientBuilder {
+    /// Sends this header with every request that has none of that name. Replaces what was set before.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::Invalid`] if the name or the value is none.
+    pub fn header(mut self, name: &str, value: &str) -> Result<Self, FetchError> {
+        let (name, value) = header_of(name, value)?;
+        self.settings.headers.insert(name, value);
+        Ok(self)
+    }
+
+    /// How long making a connection may take; 10 seconds unless told otherwise, `None` for as long as it takes.
+    pub fn connect_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.connect = limit.into();
+        self
+    }
+
+    /// How long a server may be silent, before its response and in the middle of it; 30 seconds unless told otherwise.
+    pub fn idle_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.idle = limit.into();
+        self
+    }
+
+    /// How long a request may take with its redirects and its body; unless told, as long as it takes.
+    pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.total = limit.into();
+        self
+    }
+
+    /// How many connections may be open at once on one runtime, idle ones included; 100 unless told otherwise.
+    pub fn connections(mut self, at_most: usize) -> Self {
+        self.settings.connections = at_most;
+        self
+    }
+
+    /// How many redirects are followed; 20 unless told otherwise.
+    pub fn redirects(mut self, at_most: usize) -> Self {
+        self.settings.redirects = at_most;
+        self
+    }
+
+    /// How many bytes a body may have, after decompression; unless told, any number.
+    pub fn largest(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.settings.largest = bytes.into();
+        self
+    }
+
+    /// Makes the client.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::Invalid`] if a setting cannot be used.
+    pub fn build(self) -> Result<Client, FetchError> {
+        Ok(Client { settings: Arc::new(self.settings), connections: Arc::default() })
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("headers", &Shown(&self.settings.headers)).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder").field("headers", &Shown(&self.settings.headers)).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,239 @@
+//! One request and its response, with what lies between them: redirects, challenges, a connection that had gone stale.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode, Uri, Version,
+    header::{self, HOST},
+    uri::PathAndQuery,
+};
+use hyper::body::Incoming;
+use url::{Position, Url};
+
+use super::{
+    FetchError, Redirect, Request, Response, Timings,
+    body::Body,
+    client::Settings,
+    connect,
+    connection::{Failed, Http1, Limits, Payload},
+    pool::{Connections, Given, Place},
+    request::{shown, shown_text, usable},
+    route::{OwnedRoute, Route},
+};
+
+/// Of a body that nobody wants, so much is read to keep the connection.
+const DRAINED_AT_MOST: u64 = 64 << 10;
+
+/// Sends `request`, and what it leads to, until there is a response that leads no further.
+pub(super) async fn exchange(
+    settings: &Settings,
+    connections: &Connections,
+    request: &Request,
+) -> Result<Response, FetchError> {
+    let total = request.total().or(settings.total).map(|total| (Instant::now() + total, total));
+    let mut redirects = Vec::new();
+    let mut hop = Hop::first(settings, request)?;
+    loop {
+        let mut response = hop.send(connections, Limits { idle: settings.idle, total }).await?;
+        let Some(location) = redirection(&response) else {
+            response.redirects = redirects;
+            return Ok(response);
+        };
+        if redirects.len() == settings.redirects {
+            return Err(FetchError::TooManyRedirects { limit: settings.redirects });
+        }
+        hop.follow(response.status(), &location)?;
+        redirects.push(Redirect { status: response.status().as_u16(), url: shown(&hop.url) });
+        drain(response).await;
+    }
+}
+
+/// One request on the way.
+struct Hop<'a> {
+    settings: &'a Settings,
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    payload: Option<Bytes>,
+    cap: u64,
+}
+
+impl<'a> Hop<'a> {
+    fn first(settings: &'a Settings, request: &Request) -> Result<Self, FetchError> {
+        // A request that was read back by serde has not been looked at.
+        usable(request.url()).map_err(|reason| FetchError::InvalidUrl { url: shown(request.url()), reason })?;
+        let mut headers = settings.headers.clone();
+        // What the request says stands instead of what the client says; what it says twice stands twice.
+        let mut last = None;
+        for (name, value) in request.headers() {
+            if last.replace(name) == Some(name) {
+                headers.append(name, value.clone());
+            } else {
+                headers.insert(name, value.clone());
+            }
+        }
+        Ok(Self {
+            settings,
+            method: request.method().clone(),
+            url: request.url().clone(),
+            headers,
+            payload: request.payload().cloned(),
+            cap: request.cap().or(settings.largest).unwrap_or(u64::MAX),
+        })
+    }
+
+    async fn send(&self, connections: &Connections, limits: Limits) -> Result<Response, FetchError> {
+        let route = self.route();
+        let mut timings = Timings::default();
+        let mut request = self.http1_request()?;
+        let place = match connections.take(route, false).await {
+            Given::Http1(mut http1) => match send_http1(&mut http1, request, limits, &mut timings).await {
+                Ok(response) => return Ok(self.response(response, http1, connections, timings)),
+                // Closed while it was idle, most likely: that says nothing about the server.
+                Err(failed) if failed.unanswered && (failed.unsent.is_some() || self.method.is_idempotent()) => {
+                    request = match failed.unsent {
+                        Some(request) => request,
+                        None => self.http1_request()?,
+                    };
+                    http1.into_place()
+                }
+                Err(failed) => return Err(failed.error),
+            },
+            Given::Place(place, _) => place,
+            Given::Http2(_) => unreachable!("nobody has shared one"),
+        };
+        let mut http1 = Box::pin(self.connect(route, place, limits, &mut timings)).await?;
+        match send_http1(&mut http1, request, limits, &mut timings).await {
+            Ok(response) => Ok(self.response(response, http1, connections, timings)),
+            Err(failed) => Err(failed.error),
+        }
+    }
+
+    async fn connect(
+        &self,
+        route: Route<'_>,
+        place: Place,
+        limits: Limits,
+        timings: &mut Timings,
+    ) -> Result<Box<Http1>, FetchError> {
+        let stream = connect::stream(self.settings, route, limits.total, timings).await?;
+        Http1::new(stream, OwnedRoute::from(route), place).await
+    }
+
+    fn route(&self) -> Route<'_> {
+        Route {
+            secure: self.url.scheme() == "https",
+            host: self.url.host_str().unwrap_or_default(),
+            port: self.url.port_or_known_default().unwrap_or_default(),
+        }
+    }
+
+    fn http1_request(&self) -> Result<http::Request<Payload>, FetchError> {
+        let mut request = http::Request::new(Payload(self.payload.clone()));
+        *request.method_mut() = self.method.clone();
+        *request.version_mut() = Version::HTTP_11;
+        let target = &self.url[Position::BeforePath..Position::AfterQuery];
+        *request.uri_mut() = Uri::from(PathAndQuery::try_from(target).map_err(|error| self.unfit(error))?);
+        *request.headers_mut() = self.headers.clone();
+        let host = &self.url[Position::BeforeHost..Position::AfterPort];
+        let host = HeaderValue::from_str(host).map_err(|error| self.unfit(error))?;
+        request.headers_mut().entry(HOST).or_insert(host);
+        Ok(request)
+    }
+
+    fn unfit(&self, error: impl ToString) -> FetchError {
+        FetchError::InvalidUrl { url: shown(&self.url), reason: error.to_string() }
+    }
+
+    fn response(
+        &self,
+        response: http::Response<Incoming>,
+        http1: Box<Http1>,
+        connections: &Connections,
+        timings: Timings,
+    ) -> Response {
+        let (head, incoming) = response.into_parts();
+        let of = http_body::Body::size_hint(&incoming).exact();
+        let body = Body::http1(incoming, http1, connections, of, self.cap);
+        Response { head, url: self.url.clone(), redirects: Vec::new(), timings, body }
+    }
+
+    /// Turns to where a response leads.
+    fn follow(&mut self, status: StatusCode, location: &str) -> Result<(), FetchError> {
+        let invalid = |reason: String| FetchError::InvalidRedirect { location: shown_text(location), reason };
+        let mut next = self.url.join(location).map_err(|error| invalid(error.to_string()))?;
+        usable(&next).map_err(invalid)?;
+        if next.fragment().is_none() {
+            next.set_fragment(self.url.fragment());
+        }
+        let becomes_get = match status {
+            StatusCode::SEE_OTHER => self.method != Method::HEAD,
+            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => self.method == Method::POST,
+            _ => false,
+        };
+        if becomes_get {
+            self.method = Method::GET;
+            self.payload = None;
+            for name in
+                [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_LOCATION]
+            {
+                self.headers.remove(name);
+            }
+        }
+        if !same_site(&self.url, &next) {
+            for name in [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION] {
+                self.headers.remove(name);
+            }
+        }
+        // Given for one host, it would mislead the next.
+        self.headers.remove(HOST);
+        self.url = next;
+        Ok(())
+    }
+}
+
+/// Whether what opens the one may be shown to the other: the same host and port, and none less safe.
+fn same_site(from: &Url, to: &Url) -> bool {
+    let upgraded = from.scheme() == "http" && to.scheme() == "https" && from.port().is_none() && to.port().is_none();
+    from.host() == to.host()
+        && (upgraded || (from.scheme() == to.scheme() && from.port_or_known_default() == to.port_or_known_default()))
+}
+
+/// Where a response sends its reader on.
+fn redirection(response: &Response) -> Option<String> {
+    match response.status() {
+        StatusCode::MOVED_PERMANENTLY
+        | StatusCode::FOUND
+        | StatusCode::SEE_OTHER
+        | StatusCode::TEMPORARY_REDIRECT
+        | StatusCode::PERMANENT_REDIRECT => {
+            // Servers send it as UTF-8, which is not what the standard has, and what browsers follow.
+            let location = response.headers().get(header::LOCATION)?;
+            Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Reads what is left of a short body, so that its connection can be used again.
+async fn drain(mut response: Response) {
+    let mut left = DRAINED_AT_MOST;
+    while left > 0
+        && let Ok(Some(piece)) = response.chunk().await
+    {
+        left = left.saturating_sub(piece.len() as u64);
+    }
+}
+
+async fn send_http1(
+    http1: &mut Http1,
+    request: http::Request<Payload>,
+    limits: Limits,
+    timings: &mut Timings,
+) -> Result<http::Response<Incoming>, Failed> {
+    let sent = Instant::now();
+    let response = http1.send(request, limits).await;
+    timings.wait = Some(sent.elapsed());
+    response
+}
