@@ -11,9 +11,17 @@ mod request;
 mod response;
 mod route;
 
+mod checksum;
+#[cfg(unix)]
+mod file;
+mod retry;
+mod schedule;
+
+pub use checksum::{Algorithm, Checksum};
 pub use client::{Client, ClientBuilder};
 pub use error::{FetchError, TimeLimit};
 #[expect(unused_imports, reason = "for the downloads")]
 pub(crate) use pool::Connections;
 pub use request::Request;
 pub use response::{Redirect, Response, Timings};
+pub use retry::Retries;
