@@ -11,7 +11,12 @@ mod request;
 mod response;
 mod route;
 
+#[cfg(unix)]
+mod attempt;
 mod checksum;
+mod download;
+#[cfg(unix)]
+mod downloads;
 #[cfg(unix)]
 mod file;
 mod retry;
@@ -19,8 +24,10 @@ mod schedule;
 
 pub use checksum::{Algorithm, Checksum};
 pub use client::{Client, ClientBuilder};
+pub use download::{Download, Ended, Fetched, Partial};
+#[cfg(unix)]
+pub use downloads::{AsEnded, Downloads, Pulled, Source, Stop, Watch};
 pub use error::{FetchError, TimeLimit};
-#[expect(unused_imports, reason = "for the downloads")]
 pub(crate) use pool::Connections;
 pub use request::Request;
 pub use response::{Redirect, Response, Timings};

@@ -107,11 +107,14 @@ impl Folder {
         Ok((folder, file))
     }
 
-    /// Begins a file under a temporary name. Nothing is on disk before there is more than a little of it.
-    pub(crate) fn begin(&self, temporary: &Path) -> io::Result<Draft> {
+    /// Begins a file under a temporary name, of this length if it is known. Nothing is on disk before there is more than a
+    /// little of it.
+    pub(crate) fn begin(&self, temporary: &Path, length: Option<u64>) -> io::Result<Draft> {
         let (folder, name) = self.locate(temporary)?;
         let name = name.into();
-        Ok(Draft { folder, name, state: State::InMemory, buffer: Vec::new(), bytes: 0, keeps: false })
+        let room = length.map_or(0, |length| length.min(BUFFER as u64) as usize);
+        let buffer = Vec::with_capacity(room);
+        Ok(Draft { folder, name, state: State::InMemory, buffer, bytes: 0, keeps: false })
     }
 
     /// Goes on with what lies under a temporary name, if it is as long as it should be. What is there is given to `hasher`.
@@ -171,10 +174,15 @@ impl Draft {
         self.keeps = keeps;
     }
 
+    /// Whether some of it goes to disk when so many bytes more are written.
+    pub(crate) fn would_flush(&self, more: usize) -> bool {
+        self.buffer.len() + more >= BUFFER
+    }
+
     /// Adds what came.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.bytes += bytes.len() as u64;
-        if self.buffer.len() + bytes.len() < BUFFER {
+        if !self.would_flush(bytes.len()) {
             self.buffer.extend_from_slice(bytes);
             return Ok(());
         }
@@ -355,7 +363,7 @@ mod tests {
 
     /// A finished file with this in it.
     fn fetch(folder: &Folder, name: &str, taken: Taken, body: &[u8]) -> io::Result<()> {
-        let mut draft = folder.begin(Path::new(".tmp"))?;
+        let mut draft = folder.begin(Path::new(".tmp"), None)?;
         draft.write(body)?;
         draft.complete(None, false)?;
         draft.publish(folder, Path::new(name), taken)
@@ -371,7 +379,7 @@ mod tests {
     #[test]
     fn a_file_has_its_name_only_when_whole() {
         let (dir, folder) = folder();
-        let mut draft = folder.begin(Path::new(".tmp")).unwrap();
+        let mut draft = folder.begin(Path::new(".tmp"), None).unwrap();
         draft.write(&[7; 2 * BUFFER]).unwrap();
         assert_eq!(names(dir.path()), [".tmp"]);
 
@@ -395,7 +403,7 @@ mod tests {
     #[test]
     fn a_small_body_that_is_not_whole_leaves_nothing() {
         let (dir, folder) = folder();
-        let mut draft = folder.begin(Path::new(".tmp")).unwrap();
+        let mut draft = folder.begin(Path::new(".tmp"), None).unwrap();
         draft.write(b"half of it").unwrap();
         draft.keep_if_dropped(true);
         drop(draft);
@@ -445,7 +453,7 @@ mod tests {
     #[test]
     fn what_was_kept_is_gone_on_with() {
         let (dir, folder) = folder();
-        let mut draft = folder.begin(Path::new(".tmp")).unwrap();
+        let mut draft = folder.begin(Path::new(".tmp"), None).unwrap();
         draft.write(&[1; BUFFER]).unwrap();
         draft.write(&[2; 10]).unwrap();
         draft.keep_if_dropped(true);
@@ -480,7 +488,7 @@ mod tests {
     fn the_time_of_the_last_change_is_the_server_s_if_wanted() {
         let (dir, folder) = folder();
         let then = UNIX_EPOCH + std::time::Duration::from_secs(784_111_777);
-        let mut draft = folder.begin(Path::new(".tmp")).unwrap();
+        let mut draft = folder.begin(Path::new(".tmp"), None).unwrap();
         draft.write(b"x").unwrap();
         draft.complete(Some(then), false).unwrap();
         draft.publish(&folder, Path::new("file"), Taken::Keep).unwrap();
@@ -493,7 +501,7 @@ mod tests {
         let (dir, folder) = folder();
         symlink("/dev/full", dir.path().join("full")).unwrap();
         let full = std_fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let mut draft = folder.begin(Path::new(".tmp")).unwrap();
+        let mut draft = folder.begin(Path::new(".tmp"), None).unwrap();
         draft.write(&[0; BUFFER]).unwrap();
         draft.state = State::OnDisk(full);
 

@@ -100,6 +100,10 @@ impl Request {
         &self.headers
     }
 
+    pub(super) fn set_url(&mut self, url: Url) {
+        self.url = url;
+    }
+
     /// The same, to be changed.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.headers

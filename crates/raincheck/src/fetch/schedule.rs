@@ -173,12 +173,11 @@ impl<J> Schedule<J> {
         self.parked.len()
     }
 
-    /// Queues a job. The host is the place that limits go by: scheme, name and port.
-    pub(crate) fn add(&mut self, host: &str, job: J, now: At) {
-        let id = self.host(host, now);
-        self.hosts[id.0].queue.push_back(job);
+    /// Queues a job of a host.
+    pub(crate) fn add(&mut self, host: HostId, job: J) {
+        self.hosts[host.0].queue.push_back(job);
         self.queued += 1;
-        self.list(id);
+        self.list(host);
     }
 
     /// The job to begin, if one can. `prefer` is the host to which whoever asks has a connection.
@@ -234,7 +233,8 @@ impl<J> Schedule<J> {
         jobs
     }
 
-    fn host(&mut self, name: &str, now: At) -> HostId {
+    /// The host of this name, to [`add`](Self::add) a job to at once. It is what limits go by: scheme, name and port.
+    pub(crate) fn host(&mut self, name: &str, now: At) -> HostId {
         if let Some(id) = self.by_name.get(name) {
             return *id;
         }
@@ -484,6 +484,11 @@ mod tests {
         Limits { at_once, per_host: at_once, per_second: None, per_host_second: None, window: 1000, adaptive: false }
     }
 
+    fn add(schedule: &mut Schedule<&'static str>, host: &str, job: &'static str, now: At) {
+        let host = schedule.host(host, now);
+        schedule.add(host, job);
+    }
+
     /// The names of all that can begin now.
     fn begun(schedule: &mut Schedule<&'static str>, now: At) -> Vec<&'static str> {
         let mut jobs = Vec::new();
@@ -504,7 +509,7 @@ mod tests {
     fn no_more_run_at_a_time_than_allowed() {
         let mut schedule = Schedule::new(limits(2));
         for job in ["a", "b", "c"] {
-            schedule.add("h", job, ms(0));
+            add(&mut schedule, "h", job, ms(0));
         }
 
         let (_, host) = begin(&mut schedule, ms(0));
@@ -518,7 +523,7 @@ mod tests {
     fn hosts_take_turns() {
         let mut schedule = Schedule::new(limits(9));
         for (host, job) in [("a", "a1"), ("a", "a2"), ("a", "a3"), ("b", "b1"), ("c", "c1"), ("b", "b2")] {
-            schedule.add(host, job, ms(0));
+            add(&mut schedule, host, job, ms(0));
         }
 
         assert_eq!(begun(&mut schedule, ms(0)), ["a1", "b1", "c1", "a2", "b2", "a3"]);
@@ -528,7 +533,7 @@ mod tests {
     fn a_host_at_its_limit_leaves_the_slots_to_others() {
         let mut schedule = Schedule::new(Limits { per_host: 1, ..limits(9) });
         for (host, job) in [("a", "a1"), ("a", "a2"), ("b", "b1")] {
-            schedule.add(host, job, ms(0));
+            add(&mut schedule, host, job, ms(0));
         }
 
         let (_, a) = begin(&mut schedule, ms(0));
@@ -542,7 +547,7 @@ mod tests {
     fn what_is_parked_holds_no_slot_and_comes_first_when_due() {
         let mut schedule = Schedule::new(limits(1));
         for job in ["a", "b", "c"] {
-            schedule.add("h", job, ms(0));
+            add(&mut schedule, "h", job, ms(0));
         }
         let (a, host) = begin(&mut schedule, ms(0));
         schedule.over(host, ms(0), ms(1), Showed::Overloaded);
@@ -559,7 +564,7 @@ mod tests {
     #[test]
     fn waiting_names_the_time_at_which_something_can_begin() {
         let mut schedule = Schedule::new(limits(4));
-        schedule.add("h", "a", ms(0));
+        add(&mut schedule, "h", "a", ms(0));
         let (a, host) = begin(&mut schedule, ms(0));
         assert_eq!(schedule.next(ms(0), None), Next::Wait(None));
 
@@ -575,7 +580,7 @@ mod tests {
     fn a_host_that_asks_to_slow_down_is_left_alone_and_others_are_not() {
         let mut schedule = Schedule::new(limits(4));
         for (host, job) in [("a", "a1"), ("a", "a2"), ("b", "b1")] {
-            schedule.add(host, job, ms(0));
+            add(&mut schedule, host, job, ms(0));
         }
         let (job, a) = begin(&mut schedule, ms(0));
         schedule.over(a, ms(0), ms(10), Showed::TooFast { until: ms(1010) });
@@ -590,7 +595,7 @@ mod tests {
     fn the_longest_wait_that_a_host_asked_for_counts() {
         let mut schedule = Schedule::new(limits(4));
         for job in ["a", "b", "c"] {
-            schedule.add("h", job, ms(0));
+            add(&mut schedule, "h", job, ms(0));
         }
         let (_, host) = begin(&mut schedule, ms(0));
         begin(&mut schedule, ms(0));
@@ -605,9 +610,9 @@ mod tests {
     fn unavailable_speaks_for_the_host_only_when_nothing_else_comes() {
         let mut schedule = Schedule::new(limits(4));
         for _ in 0..20 {
-            schedule.add("h", "x", ms(0));
+            add(&mut schedule, "h", "x", ms(0));
         }
-        let refuse = |times: u32, schedule: &mut Schedule<&str>| {
+        let refuse = |times: u32, schedule: &mut Schedule<&'static str>| {
             for _ in 0..times {
                 let (_, host) = begin(schedule, ms(1));
                 schedule.over(host, ms(1), ms(2), Showed::Unavailable { until: ms(9000) });
@@ -631,7 +636,7 @@ mod tests {
         let (mut done, mut requests, mut added) = (0, 0, 0);
         while done < 500 {
             while added < 500 && schedule.wants_more() {
-                schedule.add("h", "x", now);
+                add(&mut schedule, "h", "x", now);
                 added += 1;
             }
             let mut running = Vec::new();
@@ -674,7 +679,7 @@ mod tests {
     fn requests_begin_no_faster_than_asked() {
         let mut schedule = Schedule::new(Limits { per_second: Some(100.0), ..limits(100) });
         for _ in 0..100 {
-            schedule.add("h", "x", ms(0));
+            add(&mut schedule, "h", "x", ms(0));
         }
 
         let begun: usize = (0..500).step_by(5).map(|at| begun(&mut schedule, ms(at)).len()).sum();
@@ -686,7 +691,7 @@ mod tests {
     fn one_host_s_pace_does_not_hold_up_another() {
         let mut schedule = Schedule::new(Limits { per_host_second: Some(1.0), ..limits(100) });
         for (host, job) in [("a", "a1"), ("a", "a2"), ("b", "b1"), ("b", "b2")] {
-            schedule.add(host, job, ms(0));
+            add(&mut schedule, host, job, ms(0));
         }
 
         assert_eq!(begun(&mut schedule, ms(20)), ["a1", "b1"]);
@@ -698,7 +703,7 @@ mod tests {
     fn a_lane_stays_with_its_host_as_long_as_that_is_fair() {
         let mut schedule = Schedule::new(limits(2));
         for (host, job) in [("a", "a1"), ("b", "b1"), ("a", "a2"), ("b", "b2")] {
-            schedule.add(host, job, ms(0));
+            add(&mut schedule, host, job, ms(0));
         }
         let (_, a) = begin(&mut schedule, ms(0));
         begin(&mut schedule, ms(0));
@@ -711,9 +716,9 @@ mod tests {
     fn concurrency_that_finds_itself_grows_with_answers_and_is_cut_once_for_all_that_ran() {
         let mut schedule = Schedule::new(Limits { adaptive: true, ..limits(100) });
         for _ in 0..400 {
-            schedule.add("h", "x", ms(0));
+            add(&mut schedule, "h", "x", ms(0));
         }
-        let round = |schedule: &mut Schedule<&str>, at: u64, showed| {
+        let round = |schedule: &mut Schedule<&'static str>, at: u64, showed| {
             let mut hosts = Vec::new();
             while let Next::Begin { host, .. } = schedule.next(ms(at), None) {
                 hosts.push(host);
@@ -736,7 +741,7 @@ mod tests {
         let mut schedule = Schedule::new(Limits { window: 10, per_host: 1, ..limits(4) });
         let mut added = 0;
         while schedule.wants_more() && added < 100 {
-            schedule.add("h", "x", ms(0));
+            add(&mut schedule, "h", "x", ms(0));
             added += 1;
             schedule.next(ms(0), None);
         }
@@ -748,7 +753,7 @@ mod tests {
     fn hosts_without_jobs_are_forgotten() {
         let mut schedule = Schedule::new(limits(2));
         for n in 0..1000 {
-            schedule.add(&format!("host-{n}"), "x", ms(n));
+            add(&mut schedule, &format!("host-{n}"), "x", ms(n));
             let (_, host) = begin(&mut schedule, ms(n));
             schedule.over(host, ms(n), ms(n), Showed::Answered);
         }
