@@ -10,6 +10,7 @@ mod pool;
 mod request;
 mod response;
 mod route;
+mod tls;
 
 pub use client::{Client, ClientBuilder};
 pub use error::{FetchError, TimeLimit};
