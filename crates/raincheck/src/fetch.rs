@@ -10,6 +10,7 @@ mod pool;
 mod request;
 mod response;
 mod route;
+mod tls;
 
 #[cfg(unix)]
 mod attempt;

@@ -1,11 +1,18 @@
 //! The bytes of a response: all that were announced, not more than allowed, none of them waited for without end.
 
-use std::task::{Context, Poll};
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 
-use super::{FetchError, connection::Http1, pool::Connections};
+use super::{
+    FetchError,
+    connection::{Http1, Watch},
+    pool::{Connections, Stream},
+};
 
 /// A body as it comes. Dropping it before its end closes the connection.
 pub(super) struct Body {
@@ -23,18 +30,27 @@ enum Source {
         http1: Box<Http1>,
         connections: Connections,
     },
+    Http2 {
+        incoming: Incoming,
+        watch: Watch,
+        _stream: Stream,
+    },
 }
 
 impl Body {
-    /// The body that comes over this connection.
-    pub(super) fn http1(
-        incoming: Incoming,
-        http1: Box<Http1>,
-        connections: &Connections,
-        of: Option<u64>,
-        cap: u64,
-    ) -> Self {
-        let source = Source::Http1 { incoming, http1, connections: connections.clone() };
+    /// The body that comes over a connection of its own.
+    pub(super) fn http1(incoming: Incoming, http1: Box<Http1>, connections: &Connections, cap: u64) -> Self {
+        let of = incoming.size_hint().exact();
+        Self::new(Source::Http1 { incoming, http1, connections: connections.clone() }, of, cap)
+    }
+
+    /// The body that comes over a connection which others use too.
+    pub(super) fn http2(incoming: Incoming, stream: Stream, watch: Watch, cap: u64) -> Self {
+        let of = incoming.size_hint().exact();
+        Self::new(Source::Http2 { incoming, watch, _stream: stream }, of, cap)
+    }
+
+    fn new(source: Source, of: Option<u64>, cap: u64) -> Self {
         let mut body = Self { source, got: 0, of, cap };
         body.notice_end();
         body
@@ -51,19 +67,18 @@ impl Body {
             return self.fail(FetchError::TooLarge { limit: self.cap });
         }
         loop {
-            let frame = match &mut self.source {
+            let (frame, watch) = match &mut self.source {
                 Source::Done => return Poll::Ready(Ok(None)),
-                Source::Http1 { incoming, http1, .. } => match http1.poll_frame(incoming, cx) {
-                    Poll::Ready(frame) => {
-                        http1.watch.stir();
-                        frame
-                    }
-                    Poll::Pending => match http1.watch.poll(cx) {
-                        Poll::Ready(error) => return self.fail(error),
-                        Poll::Pending => return Poll::Pending,
-                    },
-                },
+                Source::Http1 { incoming, http1, .. } => (http1.poll_frame(incoming, cx), &mut http1.watch),
+                Source::Http2 { incoming, watch, .. } => (Pin::new(incoming).poll_frame(cx), watch),
             };
+            let Poll::Ready(frame) = frame else {
+                return match watch.poll(cx) {
+                    Poll::Ready(error) => self.fail(error),
+                    Poll::Pending => Poll::Pending,
+                };
+            };
+            watch.stir();
             let piece = match frame {
                 // Trailers have no reader.
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
@@ -90,7 +105,7 @@ impl Body {
     fn notice_end(&mut self) {
         let ended = match &self.source {
             Source::Done => false,
-            Source::Http1 { incoming, .. } => incoming.is_end_stream(),
+            Source::Http1 { incoming, .. } | Source::Http2 { incoming, .. } => incoming.is_end_stream(),
         };
         if !ended {
             return;

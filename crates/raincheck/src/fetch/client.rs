@@ -15,6 +15,7 @@ use super::{
     exchange::exchange,
     pool::Connections,
     request::{Shown, header_of},
+    tls::{self, Identity, Tls, TlsSettings, Trust},
 };
 
 /// What requests have in common: headers, time limits, redirects. Cloning it is cheap, and the clones are the same.
@@ -29,6 +30,7 @@ pub struct Client {
 #[derive(Clone)]
 pub struct ClientBuilder {
     settings: Settings,
+    tls: TlsSettings,
 }
 
 #[derive(Clone)]
@@ -40,6 +42,7 @@ pub(super) struct Settings {
     pub(super) redirects: usize,
     pub(super) largest: Option<u64>,
     pub(super) connections: usize,
+    pub(super) tls: Arc<Tls>,
 }
 
 impl Client {
@@ -48,7 +51,9 @@ impl Client {
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("raincheck/", env!("CARGO_PKG_VERSION"))));
         headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        let tls = TlsSettings { trust: Trust::System, identity: None, http2: true };
         ClientBuilder {
+            tls: tls.clone(),
             settings: Settings {
                 headers,
                 connect: Some(Duration::from_secs(10)),
@@ -57,6 +62,7 @@ impl Client {
                 redirects: 20,
                 largest: None,
                 connections: 100,
+                tls: Arc::new(Tls::new(tls)),
             },
         }
     }
@@ -154,6 +160,42 @@ impl ClientBuilder {
         self
     }
 
+    /// Trusts what is signed by these certificates, PEM with one or more, and by no others.
+    ///
+    /// Otherwise those are trusted that the system trusts; on Linux the environment variables `SSL_CERT_FILE` and
+    /// `SSL_CERT_DIR` say where else they are.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::Invalid`] if there is no certificate in it, or one that does not parse.
+    pub fn root_certificates(mut self, pem: &[u8]) -> Result<Self, FetchError> {
+        self.tls.trust = Trust::Roots(Arc::new(tls::roots(pem)?));
+        Ok(self)
+    }
+
+    /// Trusts any certificate, so that anyone on the way can read and change everything.
+    pub fn insecure(mut self) -> Self {
+        self.tls.trust = Trust::Anyone;
+        self
+    }
+
+    /// Shows this certificate to servers that ask for one. Both are PEM, and may be the same file.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::Invalid`] if there is no certificate or no key.
+    pub fn client_certificate(mut self, chain: &[u8], key: &[u8]) -> Result<Self, FetchError> {
+        self.tls.identity = Some(Arc::new(Identity::new(chain, key)?));
+        Ok(self)
+    }
+
+    /// Whether HTTP/2 is spoken with servers that can; it is unless told otherwise. All requests to a host then share a
+    /// connection.
+    pub fn http2(mut self, allowed: bool) -> Self {
+        self.tls.http2 = allowed;
+        self
+    }
+
     /// How many redirects are followed; 20 unless told otherwise.
     pub fn redirects(mut self, at_most: usize) -> Self {
         self.settings.redirects = at_most;
@@ -171,7 +213,8 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// [`FetchError::Invalid`] if a setting cannot be used.
-    pub fn build(self) -> Result<Client, FetchError> {
+    pub fn build(mut self) -> Result<Client, FetchError> {
+        self.settings.tls = Arc::new(Tls::new(self.tls));
         Ok(Client { settings: Arc::new(self.settings), connections: Arc::default() })
     }
 }

@@ -13,8 +13,9 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
+use tokio_rustls::client::TlsStream;
 
-use super::{FetchError, TimeLimit, Timings, client::Settings, route::Route};
+use super::{FetchError, TimeLimit, Timings, client::Settings, route::Route, tls};
 
 /// How long the next address waits for the one before it, as RFC 8305 advises.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -22,6 +23,17 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// The bytes of a connection, whatever they go through.
 pub(super) enum Stream {
     Plain(TcpStream),
+    Tls(Box<TlsStream<Stream>>),
+}
+
+impl Stream {
+    /// Whether both sides agreed on HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => tls::is_http2(stream),
+        }
+    }
 }
 
 /// A connection along `route`, in time.
@@ -33,7 +45,16 @@ pub(super) async fn stream(
 ) -> Result<Stream, FetchError> {
     let connect = settings.connect.map(|limit| (Instant::now() + limit, limit, TimeLimit::Connect));
     let total = total.map(|(until, limit)| (until, limit, TimeLimit::Total));
-    let made = async { Ok(Stream::Plain(tcp(route.host, route.port, timings).await?)) };
+    let made = async {
+        let stream = Stream::Plain(tcp(route.host, route.port, timings).await?);
+        if !route.secure {
+            return Ok(stream);
+        }
+        let began = Instant::now();
+        let stream = settings.tls.secure(route.host, stream).await?;
+        timings.tls = Some(began.elapsed());
+        Ok(Stream::Tls(Box::new(stream)))
+    };
     match connect.into_iter().chain(total).min_by_key(|(until, ..)| *until) {
         None => made.await,
         Some((until, limit, what)) => {
@@ -128,6 +149,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -136,6 +158,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -146,24 +169,28 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

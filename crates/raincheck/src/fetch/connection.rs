@@ -10,15 +10,34 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::Method;
 use http_body::{Body, Frame, SizeHint};
 use hyper::{
     body::Incoming,
-    client::conn::{TrySendError, http1},
+    client::conn::{TrySendError, http1, http2},
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::Sleep;
 
-use super::{FetchError, TimeLimit, connect::Stream, pool::Place, route::OwnedRoute};
+use super::{
+    FetchError, TimeLimit,
+    connect::Stream,
+    error::is_refused,
+    pool::{self, Connections, Place},
+    route::OwnedRoute,
+};
+
+/// How much of one body may be on its way or wait to be read: 2 MiB are 40 MB/s at 50 ms.
+const STREAM_WINDOW: u32 = 2 << 20;
+
+/// As much for all streams that a connection has, so that a reader that pauses holds up no other.
+const CONNECTION_WINDOW: u32 = 256 << 20;
+
+/// What HTTP/1 headers may have, more or less.
+const HEADERS_AT_MOST: u32 = 256 << 10;
+
+/// A connection that nothing comes from for this long is asked whether it lives, and given as long to say so.
+const PING_AFTER: Duration = Duration::from_secs(15);
 
 /// A body that is sent: there from the start.
 pub(super) struct Payload(pub(super) Option<Bytes>);
@@ -38,10 +57,17 @@ pub(super) struct Http1 {
 /// Why there is no response.
 pub(super) struct Failed {
     pub(super) error: FetchError,
-    /// Nothing of a response came, as when the server had closed the connection before the request reached it.
-    pub(super) unanswered: bool,
-    /// The request, if nothing of it was sent.
-    pub(super) unsent: Option<http::Request<Payload>>,
+    pub(super) request: Fate,
+}
+
+/// What has become of a request that has no response.
+pub(super) enum Fate {
+    /// The server has done nothing about it: nothing of it was sent, or the server says so.
+    Untouched,
+    /// It was sent, and nothing came back.
+    Unknown,
+    /// Something came back, or did not come in time.
+    Failed,
 }
 
 impl Http1 {
@@ -52,7 +78,7 @@ impl Http1 {
             sender,
             connection,
             ended: false,
-            watch: Watch::new(),
+            watch: Watch::new(Limits { idle: None, total: None }),
             route,
             idle_since: Instant::now(),
             place,
@@ -113,21 +139,74 @@ impl Http1 {
 
 impl Failed {
     pub(super) fn of(error: FetchError) -> Self {
-        Self { error, unanswered: false, unsent: None }
+        Self { error, request: Fate::Failed }
     }
 
     fn closed() -> Self {
-        let error = FetchError::Reset { reason: "closed before a response".into() };
-        Self { error, unanswered: true, unsent: None }
+        Self { error: FetchError::Reset { reason: "closed before a response".into() }, request: Fate::Unknown }
+    }
+
+    /// Whether the request can be sent again without being done twice.
+    pub(super) fn can_repeat(&self, method: &Method) -> bool {
+        match self.request {
+            Fate::Untouched => true,
+            Fate::Unknown => method.is_idempotent(),
+            Fate::Failed => false,
+        }
     }
 }
 
 impl From<TrySendError<http::Request<Payload>>> for Failed {
-    fn from(mut failed: TrySendError<http::Request<Payload>>) -> Self {
-        let unsent = failed.take_message();
+    fn from(failed: TrySendError<http::Request<Payload>>) -> Self {
         let error = FetchError::before_response(failed.error());
-        Self { unanswered: matches!(error, FetchError::Reset { .. }), error, unsent }
+        let request = if failed.message().is_some() || is_refused(failed.error()) {
+            Fate::Untouched
+        } else if matches!(error, FetchError::Reset { .. }) {
+            Fate::Unknown
+        } else {
+            Fate::Failed
+        };
+        Self { error, request }
     }
+}
+
+/// Makes a connection that many requests can share, with a task that drives it.
+pub(super) async fn http2(
+    stream: Stream,
+    route: OwnedRoute,
+    place: Place,
+    connections: &Connections,
+) -> Result<pool::Stream, FetchError> {
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(HEADERS_AT_MOST)
+        .keep_alive_interval(PING_AFTER)
+        .keep_alive_timeout(PING_AFTER)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| FetchError::before_response(&error))?;
+    let driver = tokio::spawn(async move {
+        // Those who have requests on it hear of its end by these.
+        let _ = connection.await;
+        drop(place);
+    });
+    Ok(connections.share(route, sender, driver.abort_handle()))
+}
+
+/// Sends a request over a shared connection and waits for the head of its response.
+pub(super) async fn send_http2(
+    stream: &mut pool::Stream,
+    request: http::Request<Payload>,
+    watch: &mut Watch,
+) -> Result<http::Response<Incoming>, Failed> {
+    let mut response = pin!(stream.sender.try_send_request(request));
+    poll_fn(|cx| match response.as_mut().poll(cx) {
+        Poll::Ready(response) => Poll::Ready(response.map_err(Failed::from)),
+        Poll::Pending => watch.poll(cx).map(|error| Err(Failed::of(error))),
+    })
+    .await
 }
 
 /// What a response may take.
@@ -147,8 +226,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new() -> Self {
-        Self { timer: None, limits: Limits { idle: None, total: None }, quiet_since: None }
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { timer: None, limits, quiet_since: None }
     }
 
     /// Starts over, for another request.

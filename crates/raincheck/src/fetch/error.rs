@@ -1,6 +1,6 @@
 //! Why there is no response, or no file.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, io, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -180,37 +180,54 @@ impl FetchError {
     /// What hyper says went wrong before there was a response.
     pub(super) fn before_response(error: &hyper::Error) -> Self {
         let reason = whole(error);
-        if error.is_parse() || error.is_user() {
-            return Self::Protocol { reason };
+        if let Some(io) = cause::<io::Error>(error) {
+            return match io.kind() {
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Self::Protocol { reason },
+                _ => Self::Reset { reason: io.to_string() },
+            };
         }
-        match io_in(error) {
-            Some(io) => Self::Reset { reason: io.to_string() },
-            None if error.is_incomplete_message() => Self::Reset { reason: "closed before a response".into() },
-            None if error.is_closed() || error.is_canceled() => Self::Reset { reason },
-            None => Self::Protocol { reason },
+        if error.is_incomplete_message() {
+            return Self::Reset { reason: "closed before a response".into() };
         }
+        if error.is_closed() || error.is_canceled() || cause::<h2::Error>(error).is_some_and(is_loss) {
+            return Self::Reset { reason };
+        }
+        Self::Protocol { reason }
     }
 
     /// What hyper says went wrong in the middle of a body.
     pub(super) fn in_body(error: &hyper::Error, got: u64, of: Option<u64>) -> Self {
-        let io = io_in(error).map(std::io::Error::kind);
-        if io.is_none_or(|kind| kind == std::io::ErrorKind::InvalidInput || kind == std::io::ErrorKind::InvalidData)
-            && !error.is_incomplete_message()
-            && !is_h2_reset(error)
-        {
-            return Self::Protocol { reason: whole(error) };
-        }
-        Self::CutOff { got, of }
+        let lost = match (cause::<io::Error>(error), cause::<h2::Error>(error)) {
+            (_, Some(h2)) => is_loss(h2),
+            (Some(io), None) => !matches!(io.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput),
+            (None, None) => error.is_incomplete_message() || error.is_closed() || error.is_canceled(),
+        };
+        if lost { Self::CutOff { got, of } } else { Self::Protocol { reason: whole(error) } }
     }
 }
 
-/// The error of the system that is at the bottom of `error`.
-fn io_in(error: &hyper::Error) -> Option<&std::io::Error> {
-    causes(error).find_map(|cause| cause.downcast_ref())
+/// Whether the server says that it has done nothing about a request.
+pub(super) fn is_refused(error: &hyper::Error) -> bool {
+    cause::<h2::Error>(error).is_some_and(|error| {
+        error.is_remote()
+            && (error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)
+                || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
 }
 
-fn is_h2_reset(error: &hyper::Error) -> bool {
-    error.is_closed() || error.is_canceled() || whole(error).contains("http2")
+/// Whether this is how a server ends what it had to end, and not a mistake of its own or ours.
+fn is_loss(error: &h2::Error) -> bool {
+    error.is_io()
+        || error.is_go_away()
+        || matches!(
+            error.reason(),
+            Some(h2::Reason::NO_ERROR | h2::Reason::CANCEL | h2::Reason::REFUSED_STREAM | h2::Reason::INTERNAL_ERROR)
+        )
+}
+
+/// The error of this type at the bottom of `error`.
+fn cause<E: std::error::Error + 'static>(error: &hyper::Error) -> Option<&E> {
+    causes(error).find_map(|cause| cause.downcast_ref())
 }
 
 /// The error with all its causes, of which hyper tells but the first.

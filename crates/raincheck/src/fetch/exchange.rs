@@ -16,8 +16,8 @@ use super::{
     body::Body,
     client::Settings,
     connect,
-    connection::{Failed, Http1, Limits, Payload},
-    pool::{Connections, Given, Place},
+    connection::{self, Failed, Fate, Http1, Limits, Payload, Watch},
+    pool::{Connections, Given, Greeting, Place, Stream},
     request::{shown, shown_text, usable},
     route::{OwnedRoute, Route},
 };
@@ -83,42 +83,98 @@ impl<'a> Hop<'a> {
         })
     }
 
+    /// Sends it over an open connection where there is one.
+    ///
+    /// Such a connection may have been closed by the server just before, which says nothing about this request: it is
+    /// then sent once more, over a new one.
     async fn send(&self, connections: &Connections, limits: Limits) -> Result<Response, FetchError> {
-        let route = self.route();
         let mut timings = Timings::default();
-        let mut request = self.http1_request()?;
-        let place = match connections.take(route, false).await {
-            Given::Http1(mut http1) => match send_http1(&mut http1, request, limits, &mut timings).await {
-                Ok(response) => return Ok(self.response(response, http1, connections, timings)),
-                // Closed while it was idle, most likely: that says nothing about the server.
-                Err(failed) if failed.unanswered && (failed.unsent.is_some() || self.method.is_idempotent()) => {
-                    request = match failed.unsent {
-                        Some(request) => request,
-                        None => self.http1_request()?,
-                    };
-                    http1.into_place()
-                }
-                Err(failed) => return Err(failed.error),
-            },
-            Given::Place(place, _) => place,
-            Given::Http2(_) => unreachable!("nobody has shared one"),
+        let mut shared_before = false;
+        let (place, greeting) = loop {
+            match connections.take(self.route(), self.settings.tls.may_share(), limits.total).await? {
+                Given::Place(place, greeting) => break (place, greeting),
+                Given::Http1(mut http1) => match self.over_http1(&mut http1, limits, &mut timings).await {
+                    Ok(response) => return Ok(self.from_http1(response, http1, connections, timings)),
+                    Err(failed) if failed.can_repeat(&self.method) => break (http1.into_place(), None),
+                    Err(failed) => return Err(failed.error),
+                },
+                Given::Http2(stream) => match self.over_http2(stream, connections, limits, timings).await {
+                    Ok(response) => return Ok(response),
+                    Err(failed) if failed.can_repeat(&self.method) && !shared_before => shared_before = true,
+                    Err(failed) => return Err(failed.error),
+                },
+            }
         };
-        let mut http1 = Box::pin(self.connect(route, place, limits, &mut timings)).await?;
-        match send_http1(&mut http1, request, limits, &mut timings).await {
-            Ok(response) => Ok(self.response(response, http1, connections, timings)),
+        Box::pin(self.send_over_new(place, greeting, connections, limits, timings)).await
+    }
+
+    async fn send_over_new(
+        &self,
+        place: Place,
+        greeting: Option<Greeting>,
+        connections: &Connections,
+        limits: Limits,
+        mut timings: Timings,
+    ) -> Result<Response, FetchError> {
+        let stream = connect::stream(self.settings, self.route(), limits.total, &mut timings).await?;
+        let route = OwnedRoute::from(self.route());
+        if stream.is_http2() {
+            let stream = connection::http2(stream, route, place, connections).await?;
+            drop(greeting);
+            return self.over_http2(stream, connections, limits, timings).await.map_err(|failed| failed.error);
+        }
+        drop(greeting);
+        let mut http1 = Http1::new(stream, route, place).await?;
+        match self.over_http1(&mut http1, limits, &mut timings).await {
+            Ok(response) => Ok(self.from_http1(response, http1, connections, timings)),
             Err(failed) => Err(failed.error),
         }
     }
 
-    async fn connect(
+    async fn over_http1(
         &self,
-        route: Route<'_>,
-        place: Place,
+        http1: &mut Http1,
         limits: Limits,
         timings: &mut Timings,
-    ) -> Result<Box<Http1>, FetchError> {
-        let stream = connect::stream(self.settings, route, limits.total, timings).await?;
-        Http1::new(stream, OwnedRoute::from(route), place).await
+    ) -> Result<http::Response<Incoming>, Failed> {
+        let request = self.http1_request().map_err(Failed::of)?;
+        let sent = Instant::now();
+        let response = http1.send(request, limits).await;
+        timings.wait = Some(sent.elapsed());
+        response
+    }
+
+    fn from_http1(
+        &self,
+        response: http::Response<Incoming>,
+        http1: Box<Http1>,
+        connections: &Connections,
+        timings: Timings,
+    ) -> Response {
+        let (head, incoming) = response.into_parts();
+        let body = Body::http1(incoming, http1, connections, self.cap);
+        Response { head, url: self.url.clone(), redirects: Vec::new(), timings, body }
+    }
+
+    async fn over_http2(
+        &self,
+        mut stream: Stream,
+        connections: &Connections,
+        limits: Limits,
+        mut timings: Timings,
+    ) -> Result<Response, Failed> {
+        let request = self.http2_request().map_err(Failed::of)?;
+        let mut watch = Watch::new(limits);
+        let sent = Instant::now();
+        let response = connection::send_http2(&mut stream, request, &mut watch).await.inspect_err(|failed| {
+            if !matches!(failed.request, Fate::Failed) {
+                connections.retire(&stream);
+            }
+        })?;
+        timings.wait = Some(sent.elapsed());
+        let (head, incoming) = response.into_parts();
+        let body = Body::http2(incoming, stream, watch, self.cap);
+        Ok(Response { head, url: self.url.clone(), redirects: Vec::new(), timings, body })
     }
 
     fn route(&self) -> Route<'_> {
@@ -130,33 +186,42 @@ impl<'a> Hop<'a> {
     }
 
     fn http1_request(&self) -> Result<http::Request<Payload>, FetchError> {
-        let mut request = http::Request::new(Payload(self.payload.clone()));
-        *request.method_mut() = self.method.clone();
-        *request.version_mut() = Version::HTTP_11;
         let target = &self.url[Position::BeforePath..Position::AfterQuery];
-        *request.uri_mut() = Uri::from(PathAndQuery::try_from(target).map_err(|error| self.unfit(error))?);
-        *request.headers_mut() = self.headers.clone();
+        let target = PathAndQuery::try_from(target).map_err(|error| self.unfit(error))?;
+        let mut request = self.request(Uri::from(target), Version::HTTP_11);
         let host = &self.url[Position::BeforeHost..Position::AfterPort];
         let host = HeaderValue::from_str(host).map_err(|error| self.unfit(error))?;
         request.headers_mut().entry(HOST).or_insert(host);
         Ok(request)
     }
 
-    fn unfit(&self, error: impl ToString) -> FetchError {
-        FetchError::InvalidUrl { url: shown(&self.url), reason: error.to_string() }
+    fn http2_request(&self) -> Result<http::Request<Payload>, FetchError> {
+        let host = &self.url[Position::BeforeHost..Position::AfterPort];
+        let target = &self.url[Position::BeforePath..Position::AfterQuery];
+        let uri = Uri::builder()
+            .scheme(self.url.scheme())
+            .authority(host)
+            .path_and_query(target)
+            .build()
+            .map_err(|error| self.unfit(error))?;
+        let mut request = self.request(uri, Version::HTTP_2);
+        for name in [HOST, header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
+            request.headers_mut().remove(name);
+        }
+        Ok(request)
     }
 
-    fn response(
-        &self,
-        response: http::Response<Incoming>,
-        http1: Box<Http1>,
-        connections: &Connections,
-        timings: Timings,
-    ) -> Response {
-        let (head, incoming) = response.into_parts();
-        let of = http_body::Body::size_hint(&incoming).exact();
-        let body = Body::http1(incoming, http1, connections, of, self.cap);
-        Response { head, url: self.url.clone(), redirects: Vec::new(), timings, body }
+    fn request(&self, uri: Uri, version: Version) -> http::Request<Payload> {
+        let mut request = http::Request::new(Payload(self.payload.clone()));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = uri;
+        *request.version_mut() = version;
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+
+    fn unfit(&self, error: impl ToString) -> FetchError {
+        FetchError::InvalidUrl { url: shown(&self.url), reason: error.to_string() }
     }
 
     /// Turns to where a response leads.
@@ -224,16 +289,4 @@ async fn drain(mut response: Response) {
     {
         left = left.saturating_sub(piece.len() as u64);
     }
-}
-
-async fn send_http1(
-    http1: &mut Http1,
-    request: http::Request<Payload>,
-    limits: Limits,
-    timings: &mut Timings,
-) -> Result<http::Response<Incoming>, Failed> {
-    let sent = Instant::now();
-    let response = http1.send(request, limits).await;
-    timings.wait = Some(sent.elapsed());
-    response
 }

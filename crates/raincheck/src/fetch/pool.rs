@@ -10,7 +10,7 @@ use std::{
     collections::VecDeque,
     mem,
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -20,6 +20,7 @@ use hyper::client::conn::http2;
 use tokio::{sync::oneshot, task::AbortHandle};
 
 use super::{
+    FetchError, TimeLimit,
     connection::{Http1, Payload},
     route::{OwnedRoute, Route},
 };
@@ -91,13 +92,14 @@ pub(super) enum Given {
 
 /// The right to have one connection open. Dropping it passes it on.
 pub(super) struct Place {
-    pool: Option<Arc<Pool>>,
+    // Idle connections are the pool's, and shall not keep it.
+    pool: Weak<Pool>,
 }
 
 /// One request's share of an HTTP/2 connection. Dropping it gives it back.
 pub(super) struct Stream {
     pub(super) sender: http2::SendRequest<Payload>,
-    _share: Share,
+    share: Share,
 }
 
 struct Share {
@@ -126,14 +128,20 @@ impl Connections {
     }
 
     /// A connection that leads there, or leave to make one. `shareable` if it might turn out to be HTTP/2.
-    pub(super) async fn take(&self, route: Route<'_>, shareable: bool) -> Given {
+    pub(super) async fn take(
+        &self,
+        route: Route<'_>,
+        shareable: bool,
+        total: Option<(Instant, Duration)>,
+    ) -> Result<Given, FetchError> {
+        let shareable = shareable && route.secure;
         loop {
             match self.pool.find(route, shareable) {
-                Found::Given(given) => return given,
-                Found::Closing(http1) => return Given::Place(http1.into_place(), None),
+                Found::Given(given) => return Ok(given),
+                Found::Closing(http1) => return Ok(Given::Place(http1.into_place(), None)),
                 // Whoever was to give it may have ended first, or have learnt that there is something to share.
-                Found::Wait(wait) => match wait.await {
-                    Ok(given) => return given,
+                Found::Wait(wait) => match in_time(wait, total).await? {
+                    Ok(given) => return Ok(given),
                     Err(_) => continue,
                 },
             }
@@ -171,13 +179,27 @@ impl Connections {
         let streams = Arc::new(AtomicUsize::new(1));
         let share = Share { streams: Arc::clone(&streams), route: route.clone(), pool: Arc::clone(&self.pool) };
         self.pool.lock().shared.push(Shared { route, sender: sender.clone(), streams, driver });
-        Stream { sender, _share: share }
+        Stream { sender, share }
     }
 
-    /// How many connections there are.
-    #[cfg(test)]
-    pub(super) fn open(&self) -> usize {
-        self.pool.lock().open
+    /// Lets nobody else share the connection of this stream, since it takes no more requests.
+    pub(super) fn retire(&self, stream: &Stream) {
+        let mut state = self.pool.lock();
+        let at = state.shared.iter().position(|shared| Arc::ptr_eq(&shared.streams, &stream.share.streams));
+        // Those who still read from it do not need this; without them it ends now.
+        let retired = at.map(|at| state.shared.swap_remove(at));
+        drop(state);
+        drop(retired);
+    }
+}
+
+/// What comes of waiting, unless the time is up first.
+async fn in_time<T>(wait: impl Future<Output = T>, total: Option<(Instant, Duration)>) -> Result<T, FetchError> {
+    match total {
+        None => Ok(wait.await),
+        Some((until, limit)) => tokio::time::timeout_at(until.into(), wait)
+            .await
+            .map_err(|_| FetchError::TimedOut { what: TimeLimit::Total, limit }),
     }
 }
 
@@ -189,12 +211,16 @@ impl Pool {
     fn find(self: &Arc<Self>, route: Route<'_>, shareable: bool) -> Found {
         let mut state = self.lock();
         if let Some(http1) = state.idle_to(route) {
-            return Found::Given(Given::Http1(http1));
+            return if http1.idle_since.elapsed() < IDLE_AT_MOST {
+                Found::Given(Given::Http1(http1))
+            } else {
+                Found::Closing(http1)
+            };
         }
         if shareable {
             if let Some((sender, streams)) = state.share_of(route) {
                 let share = Share { streams, route: OwnedRoute::from(route), pool: Arc::clone(self) };
-                return Found::Given(Given::Http2(Stream { sender, _share: share }));
+                return Found::Given(Given::Http2(Stream { sender, share }));
             }
             if state.greeting.iter().any(|greeting| *greeting == route) {
                 return Found::Wait(state.wait(route));
@@ -205,7 +231,7 @@ impl Pool {
             let greeting = (shareable && state.greets(route))
                 .then(|| Greeting { pool: Arc::clone(self), route: OwnedRoute::from(route) });
             drop(state);
-            return Found::Given(Given::Place(Place { pool: Some(Arc::clone(self)) }, greeting));
+            return Found::Given(Given::Place(Place { pool: Arc::downgrade(self) }, greeting));
         }
         if let Some(longest_idle) = state.idle.pop_front() {
             return Found::Closing(longest_idle);
@@ -229,9 +255,9 @@ impl Pool {
                 return;
             };
             drop(state);
-            match next.give.send(Given::Place(Place { pool: Some(Arc::clone(self)) }, None)) {
+            match next.give.send(Given::Place(Place { pool: Arc::downgrade(self) }, None)) {
                 Ok(()) => return,
-                Err(Given::Place(mut place, _)) => place.pool = None,
+                Err(Given::Place(mut place, _)) => place.pool = Weak::new(),
                 Err(_) => unreachable!("what was not received comes back"),
             }
         }
@@ -297,7 +323,7 @@ impl State {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(pool) = self.pool.take() {
+        if let Some(pool) = self.pool.upgrade() {
             pool.pass_on();
         }
     }

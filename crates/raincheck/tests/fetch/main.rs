@@ -2,7 +2,9 @@
 #![cfg(feature = "fetch")]
 
 mod exchange;
+mod pool;
 mod server;
+mod tls;
 
 use raincheck::fetch::{Client, FetchError, Request, Response};
 

@@ -1,5 +1,6 @@
 //! A server that does what a test says, byte for byte.
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -13,9 +14,12 @@ use std::{
 /// Listens until the tests end.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    scheme: &'static str,
     connections: Arc<AtomicUsize>,
     requests: Arc<Mutex<Vec<String>>>,
 }
+
+pub(crate) type Secure = StreamOwned<ServerConnection, TcpStream>;
 
 /// The server's end of one connection.
 pub(crate) struct Peer<S = TcpStream> {
@@ -28,19 +32,44 @@ pub(crate) struct Peer<S = TcpStream> {
 impl Server {
     /// Runs `script` for each connection, on a thread of its own.
     pub(crate) fn new(script: impl Fn(&mut Peer) + Send + Sync + 'static) -> Self {
+        Self::listening("http", move |stream, number, requests| {
+            script(&mut Peer { stream: BufReader::new(stream), number, requests });
+        })
+    }
+
+    /// The same over TLS. What fails before there is a secure connection is the client's affair.
+    pub(crate) fn secure(config: ServerConfig, script: impl Fn(&mut Peer<Secure>) + Send + Sync + 'static) -> Self {
+        let config = Arc::new(config);
+        Self::listening("https", move |stream, number, requests| {
+            let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = StreamOwned::new(session, stream);
+            while stream.conn.is_handshaking() {
+                if stream.conn.complete_io(&mut stream.sock).is_err() {
+                    return;
+                }
+            }
+            script(&mut Peer { stream: BufReader::new(stream), number, requests });
+        })
+    }
+
+    /// Runs `serve` for each connection with its number, on a thread of its own.
+    pub(crate) fn listening(
+        scheme: &'static str,
+        serve: impl Fn(TcpStream, usize, Arc<Mutex<Vec<String>>>) + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let (script, count, log) = (Arc::new(script), Arc::clone(&connections), Arc::clone(&requests));
+        let (serve, count, log) = (Arc::new(serve), Arc::clone(&connections), Arc::clone(&requests));
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let number = count.fetch_add(1, Ordering::SeqCst);
-                let (script, requests) = (Arc::clone(&script), Arc::clone(&log));
-                thread::spawn(move || script(&mut Peer { stream: BufReader::new(stream), number, requests }));
+                let (serve, requests) = (Arc::clone(&serve), Arc::clone(&log));
+                thread::spawn(move || serve(stream, number, requests));
             }
         });
-        Self { address, connections, requests }
+        Self { address, scheme, connections, requests }
     }
 
     /// Answers every request with what `answer` makes of its head, until the client goes.
@@ -53,7 +82,7 @@ impl Server {
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     /// How many connections there were.
@@ -87,11 +116,34 @@ impl<S: Read + Write> Peer<S> {
     /// Sends these bytes, if there is still anyone to read them.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.get_mut().write_all(bytes.as_ref());
+        let _ = self.stream.get_mut().flush();
     }
 
     /// Waits until the client has closed the connection.
     pub(crate) fn wait_for_end(&mut self) {
         let _ = std::io::copy(&mut self.stream, &mut std::io::sink());
+    }
+}
+
+impl Peer<Secure> {
+    /// Closes the connection without saying, inside of TLS, that this is the end.
+    pub(crate) fn close_rudely(&mut self) {
+        let _ = self.stream.get_mut().sock.shutdown(std::net::Shutdown::Both);
+    }
+
+    /// Says that this is the end.
+    pub(crate) fn close(&mut self) {
+        let stream = self.stream.get_mut();
+        stream.conn.send_close_notify();
+        let _ = stream.flush();
+        self.close_rudely();
+    }
+}
+
+impl Peer {
+    /// Closes the connection, and returns when it is closed.
+    pub(crate) fn close(&mut self) {
+        let _ = self.stream.get_mut().shutdown(std::net::Shutdown::Both);
     }
 }
 
