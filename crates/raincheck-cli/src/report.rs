@@ -361,6 +361,16 @@ impl Attempt {
         self.number
     }
 
+    /// The job that it is an attempt at.
+    pub(crate) fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// The same, when the attempt is over.
+    pub(crate) fn into_job(self) -> Job {
+        self.job
+    }
+
     /// So many bytes have moved, in this attempt.
     ///
     /// One that overran its limit, and still runs while the next one is made, is not heard any more.
