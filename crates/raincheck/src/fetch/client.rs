@@ -41,6 +41,7 @@ pub(super) struct Settings {
     pub(super) total: Option<Duration>,
     pub(super) redirects: usize,
     pub(super) largest: Option<u64>,
+    pub(super) decode: bool,
     pub(super) connections: usize,
     pub(super) tls: Arc<Tls>,
 }
@@ -61,6 +62,7 @@ impl Client {
                 total: None,
                 redirects: 20,
                 largest: None,
+                decode: false,
                 connections: 100,
                 tls: Arc::new(Tls::new(tls)),
             },
@@ -157,6 +159,13 @@ impl ClientBuilder {
     /// How many connections may be open at once on one runtime, idle ones included; 100 unless told otherwise.
     pub fn connections(mut self, at_most: usize) -> Self {
         self.settings.connections = at_most;
+        self
+    }
+
+    /// Whether to ask for compressed bodies (gzip, deflate, br, zstd), and to give them decompressed, without the headers
+    /// that speak of the compressed one. Unless told, bodies are not asked for so, and given as they come.
+    pub fn decode(mut self, decode: bool) -> Self {
+        self.settings.decode = decode;
         self
     }
 

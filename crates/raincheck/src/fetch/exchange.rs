@@ -13,7 +13,7 @@ use url::{Position, Url};
 
 use super::{
     FetchError, Redirect, Request, Response, Timings,
-    body::Body,
+    body::{ACCEPTED, Body, Decoder},
     client::Settings,
     connect,
     connection::{self, Failed, Fate, Http1, Limits, Payload, Watch},
@@ -38,6 +38,9 @@ pub(super) async fn exchange(
         let mut response = hop.send(connections, Limits { idle: settings.idle, total }).await?;
         let Some(location) = redirection(&response) else {
             response.redirects = redirects;
+            if hop.decodes {
+                decode(&mut response);
+            }
             return Ok(response);
         };
         if redirects.len() == settings.redirects {
@@ -57,6 +60,7 @@ struct Hop<'a> {
     headers: HeaderMap,
     payload: Option<Bytes>,
     cap: u64,
+    decodes: bool,
 }
 
 impl<'a> Hop<'a> {
@@ -73,6 +77,10 @@ impl<'a> Hop<'a> {
                 headers.insert(name, value.clone());
             }
         }
+        let decodes = request.decodes().unwrap_or(settings.decode);
+        if decodes {
+            headers.entry(header::ACCEPT_ENCODING).or_insert(ACCEPTED);
+        }
         Ok(Self {
             settings,
             method: request.method().clone(),
@@ -80,6 +88,7 @@ impl<'a> Hop<'a> {
             headers,
             payload: request.payload().cloned(),
             cap: request.cap().or(settings.largest).unwrap_or(u64::MAX),
+            decodes,
         })
     }
 
@@ -278,6 +287,18 @@ fn redirection(response: &Response) -> Option<String> {
             Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
         }
         _ => None,
+    }
+}
+
+/// Has the body given decompressed, with headers that say so. Not a part of one, which does not decompress.
+fn decode(response: &mut Response) {
+    if response.status() == StatusCode::PARTIAL_CONTENT {
+        return;
+    }
+    if let Some(decoder) = Decoder::of(response.headers()) {
+        response.head.headers.remove(header::CONTENT_ENCODING);
+        response.head.headers.remove(header::CONTENT_LENGTH);
+        response.body.decode(decoder);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What `fetch` promises, against servers that keep to nothing.
 #![cfg(feature = "fetch")]
 
+mod decoding;
 mod exchange;
 mod pool;
 mod server;
