@@ -4,6 +4,8 @@ mod body;
 mod client;
 mod connect;
 mod connection;
+mod cookies;
+mod credentials;
 mod error;
 mod exchange;
 mod pool;
@@ -13,6 +15,8 @@ mod route;
 mod tls;
 
 pub use client::{Client, ClientBuilder};
+pub use cookies::Cookies;
+pub use credentials::Credentials;
 pub use error::{FetchError, TimeLimit};
 #[expect(unused_imports, reason = "for the downloads")]
 pub(crate) use pool::Connections;
