@@ -4,6 +4,8 @@ mod body;
 mod client;
 mod connect;
 mod connection;
+mod cookies;
+mod credentials;
 mod error;
 mod exchange;
 mod pool;
@@ -25,6 +27,8 @@ mod schedule;
 
 pub use checksum::{Algorithm, Checksum};
 pub use client::{Client, ClientBuilder};
+pub use cookies::Cookies;
+pub use credentials::Credentials;
 pub use download::{Download, Ended, Fetched, Partial};
 #[cfg(unix)]
 pub use downloads::{AsEnded, Downloads, Pulled, Source, Stop, Watch};

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, Weak},
     time::Duration,
 };
@@ -11,7 +12,8 @@ use http::{HeaderMap, HeaderValue, header};
 use tokio::runtime;
 
 use super::{
-    FetchError, Request, Response,
+    Cookies, Credentials, FetchError, Request, Response,
+    credentials::{Challenges, Netrc},
     exchange::exchange,
     pool::Connections,
     request::{Shown, header_of},
@@ -41,8 +43,13 @@ pub(super) struct Settings {
     pub(super) total: Option<Duration>,
     pub(super) redirects: usize,
     pub(super) largest: Option<u64>,
+    pub(super) decode: bool,
     pub(super) connections: usize,
     pub(super) tls: Arc<Tls>,
+    pub(super) cookies: Option<Cookies>,
+    pub(super) credentials: HashMap<String, Credentials>,
+    pub(super) netrc: Netrc,
+    pub(super) challenges: Arc<Challenges>,
 }
 
 impl Client {
@@ -61,8 +68,13 @@ impl Client {
                 total: None,
                 redirects: 20,
                 largest: None,
+                decode: false,
                 connections: 100,
                 tls: Arc::new(Tls::new(tls)),
+                cookies: None,
+                credentials: HashMap::new(),
+                netrc: Netrc::default(),
+                challenges: Arc::default(),
             },
         }
     }
@@ -158,6 +170,51 @@ impl ClientBuilder {
     pub fn connections(mut self, at_most: usize) -> Self {
         self.settings.connections = at_most;
         self
+    }
+
+    /// Whether to ask for compressed bodies (gzip, deflate, br, zstd), and to give them decompressed, without the headers
+    /// that speak of the compressed one. Unless told, bodies are not asked for so, and given as they come.
+    pub fn decode(mut self, decode: bool) -> Self {
+        self.settings.decode = decode;
+        self
+    }
+
+    /// Keeps the cookies that servers set here, and sends them back. Unless told, none are kept.
+    pub fn cookies(mut self, cookies: Cookies) -> Self {
+        self.settings.cookies = Some(cookies);
+        self
+    }
+
+    /// Shows these to this host, whatever leads to it, unless a request or its URL brings its own.
+    pub fn credentials(mut self, host: &str, credentials: Credentials) -> Self {
+        self.settings.credentials.insert(host.to_ascii_lowercase(), credentials);
+        self
+    }
+
+    /// Shows hosts the credentials that a file has for them, which is written like `~/.netrc`: last of all those that
+    /// there may be.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::File`] if it cannot be read.
+    pub fn netrc(mut self, path: impl AsRef<Path>) -> Result<Self, FetchError> {
+        self.settings.netrc = Netrc::read(path.as_ref())?;
+        Ok(self)
+    }
+
+    /// The same with the user's own: `$NETRC`, or `~/.netrc`. There need not be any.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::File`] if it is there and cannot be read.
+    pub fn own_netrc(self) -> Result<Self, FetchError> {
+        let own = std::env::var_os("NETRC")
+            .map(PathBuf::from)
+            .or_else(|| std::env::home_dir().map(|home| home.join(".netrc")).filter(|path| path.exists()));
+        match own {
+            Some(path) => self.netrc(path),
+            None => Ok(self),
+        }
     }
 
     /// Trusts what is signed by these certificates, PEM with one or more, and by no others.

@@ -1,6 +1,9 @@
 //! What `fetch` promises, against servers that keep to nothing.
 #![cfg(feature = "fetch")]
 
+mod cookies;
+mod credentials;
+mod decoding;
 mod exchange;
 mod pool;
 mod server;
