@@ -9,6 +9,7 @@ mod credentials;
 mod error;
 mod exchange;
 mod pool;
+mod proxy;
 mod request;
 mod response;
 mod route;
@@ -20,5 +21,6 @@ pub use credentials::Credentials;
 pub use error::{FetchError, TimeLimit};
 #[expect(unused_imports, reason = "for the downloads")]
 pub(crate) use pool::Connections;
+pub use proxy::Proxy;
 pub use request::Request;
 pub use response::{Redirect, Response, Timings};
