@@ -12,10 +12,11 @@ use http::{HeaderMap, HeaderValue, header};
 use tokio::runtime;
 
 use super::{
-    Cookies, Credentials, FetchError, Request, Response,
+    Cookies, Credentials, FetchError, Proxy, Request, Response,
     credentials::{Challenges, Netrc},
     exchange::exchange,
     pool::Connections,
+    proxy::{Except, Proxies},
     request::{Shown, header_of},
     tls::{self, Identity, Tls, TlsSettings, Trust},
 };
@@ -33,6 +34,8 @@ pub struct Client {
 pub struct ClientBuilder {
     settings: Settings,
     tls: TlsSettings,
+    proxy: Option<Option<Arc<Proxy>>>,
+    no_proxy: Option<Except>,
 }
 
 #[derive(Clone)]
@@ -46,6 +49,9 @@ pub(super) struct Settings {
     pub(super) decode: bool,
     pub(super) connections: usize,
     pub(super) tls: Arc<Tls>,
+    /// For proxies, with whom tunnels are agreed on by HTTP/1.
+    pub(super) proxy_tls: Arc<Tls>,
+    pub(super) proxies: Proxies,
     pub(super) cookies: Option<Cookies>,
     pub(super) credentials: HashMap<String, Credentials>,
     pub(super) netrc: Netrc,
@@ -61,6 +67,8 @@ impl Client {
         let tls = TlsSettings { trust: Trust::System, identity: None, http2: true };
         ClientBuilder {
             tls: tls.clone(),
+            proxy: None,
+            no_proxy: None,
             settings: Settings {
                 headers,
                 connect: Some(Duration::from_secs(10)),
@@ -70,7 +78,9 @@ impl Client {
                 largest: None,
                 decode: false,
                 connections: 100,
-                tls: Arc::new(Tls::new(tls)),
+                tls: Arc::new(Tls::new(tls.clone())),
+                proxy_tls: Arc::new(Tls::new(tls)),
+                proxies: Proxies::default(),
                 cookies: None,
                 credentials: HashMap::new(),
                 netrc: Netrc::default(),
@@ -217,6 +227,23 @@ impl ClientBuilder {
         }
     }
 
+    /// Fetches everything through this proxy, or with `None` through none, whatever the environment says.
+    ///
+    /// Unless told, the proxies are those of the environment: `http_proxy` and `https_proxy` for URLs of these schemes,
+    /// `all_proxy` for what neither names, but not for the hosts in `no_proxy`. Capitals do as well, except that
+    /// `HTTP_PROXY` is ignored under CGI, where a visitor could set it.
+    pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
+        self.proxy = Some(proxy.into().map(Arc::new));
+        self
+    }
+
+    /// The hosts that no proxy is asked for, in place of those that the environment names: `localhost,.example.org`
+    /// (and all below it), `10.0.0.0/8`, `host:8080`; `*` for all.
+    pub fn no_proxy(mut self, hosts: &str) -> Self {
+        self.no_proxy = Some(Except::parse(hosts));
+        self
+    }
+
     /// Trusts what is signed by these certificates, PEM with one or more, and by no others.
     ///
     /// Otherwise those are trusted that the system trusts; on Linux the environment variables `SSL_CERT_FILE` and
@@ -269,9 +296,17 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`FetchError::Invalid`] if a setting cannot be used.
+    /// [`FetchError::Invalid`] if the environment names a proxy that is none.
     pub fn build(mut self) -> Result<Client, FetchError> {
+        self.settings.proxy_tls = Arc::new(Tls::new(TlsSettings { http2: false, ..self.tls.clone() }));
         self.settings.tls = Arc::new(Tls::new(self.tls));
+        self.settings.proxies = match self.proxy {
+            Some(proxy) => Proxies { http: proxy.clone(), https: proxy, except: Except::default() },
+            None => Proxies::from_environment(|name| std::env::var(name).ok())?,
+        };
+        if let Some(except) = self.no_proxy {
+            self.settings.proxies.except = except;
+        }
         Ok(Client { settings: Arc::new(self.settings), connections: Arc::default() })
     }
 }

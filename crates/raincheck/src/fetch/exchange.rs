@@ -1,18 +1,18 @@
 //! One request and its response, with what lies between them: redirects, challenges, a connection that had gone stale.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode, Uri, Version,
-    header::{self, AUTHORIZATION, COOKIE, HOST},
+    header::{self, AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION},
     uri::PathAndQuery,
 };
 use hyper::body::Incoming;
 use url::{Position, Url};
 
 use super::{
-    Credentials, FetchError, Redirect, Request, Response, Timings,
+    Credentials, FetchError, Proxy, Redirect, Request, Response, Timings,
     body::{ACCEPTED, Body, Decoder},
     client::Settings,
     connect,
@@ -115,7 +115,7 @@ impl<'a> Hop<'a> {
         let mut timings = Timings::default();
         let mut shared_before = false;
         let (place, greeting) = loop {
-            match connections.take(self.route(), self.settings.tls.may_share(), limits.total).await? {
+            match connections.take(self.route(), self.may_share(), limits.total).await? {
                 Given::Place(place, greeting) => break (place, greeting),
                 Given::Http1(mut http1) => match self.over_http1(&mut http1, limits, &mut timings).await {
                     Ok(response) => return Ok(self.from_http1(response, http1, connections, timings)),
@@ -140,7 +140,13 @@ impl<'a> Hop<'a> {
         limits: Limits,
         mut timings: Timings,
     ) -> Result<Response, FetchError> {
-        let stream = connect::stream(self.settings, self.route(), limits.total, &mut timings).await?;
+        let forwarding = self.forwarding();
+        let tls = if forwarding.is_some() { &self.settings.proxy_tls } else { &self.settings.tls };
+        let stream = connect::stream(self.settings, tls, self.route(), limits.total, &mut timings).await;
+        let stream = stream.map_err(|error| match forwarding {
+            Some(proxy) if !matches!(error, FetchError::TimedOut { .. }) => proxy.failed(error),
+            _ => error,
+        })?;
         let route = OwnedRoute::from(self.route());
         if stream.is_http2() {
             let stream = connection::http2(stream, route, place, connections).await?;
@@ -201,18 +207,50 @@ impl<'a> Hop<'a> {
         Ok(Response { head, url: self.url.clone(), redirects: Vec::new(), timings, body })
     }
 
-    fn route(&self) -> Route<'_> {
+    /// Whether it might go over a connection that many share.
+    fn may_share(&self) -> bool {
+        self.url.scheme() == "https" && self.settings.tls.may_share()
+    }
+
+    /// Whose answer it will be.
+    fn site(&self) -> Route<'_> {
         Route {
             secure: self.url.scheme() == "https",
             host: self.url.host_str().unwrap_or_default(),
             port: self.url.port_or_known_default().unwrap_or_default(),
+            proxy: None,
         }
     }
 
+    /// Where the connection leads that it takes.
+    fn route(&self) -> Route<'_> {
+        match (self.forwarding(), self.settings.proxies.find(&self.url)) {
+            (Some(proxy), _) => Route { secure: proxy.is_secure(), host: &proxy.host, port: proxy.port, proxy: None },
+            (None, proxy) => Route { proxy, ..self.site() },
+        }
+    }
+
+    /// The proxy that is given the request itself, and not only a connection to make.
+    fn forwarding(&self) -> Option<&Arc<Proxy>> {
+        if self.url.scheme() != "http" {
+            return None;
+        }
+        self.settings.proxies.find(&self.url).filter(|proxy| proxy.forwards())
+    }
+
     fn http1_request(&self) -> Result<http::Request<Payload>, FetchError> {
-        let target = &self.url[Position::BeforePath..Position::AfterQuery];
-        let target = PathAndQuery::try_from(target).map_err(|error| self.unfit(error))?;
-        let mut request = self.request(Uri::from(target), Version::HTTP_11)?;
+        let forwarding = self.forwarding();
+        let uri = if forwarding.is_some() {
+            let whole = &self.url[..Position::AfterQuery];
+            Uri::try_from(whole).map_err(|error| self.unfit(error))?
+        } else {
+            let target = &self.url[Position::BeforePath..Position::AfterQuery];
+            Uri::from(PathAndQuery::try_from(target).map_err(|error| self.unfit(error))?)
+        };
+        let mut request = self.request(uri, Version::HTTP_11)?;
+        if let Some(authorization) = forwarding.map_or(Ok(None), |proxy| proxy.authorization())? {
+            request.headers_mut().entry(PROXY_AUTHORIZATION).or_insert(authorization);
+        }
         let host = &self.url[Position::BeforeHost..Position::AfterPort];
         let host = HeaderValue::from_str(host).map_err(|error| self.unfit(error))?;
         request.headers_mut().entry(HOST).or_insert(host);
@@ -241,6 +279,10 @@ impl<'a> Hop<'a> {
         *request.uri_mut() = uri;
         *request.version_mut() = version;
         *request.headers_mut() = self.headers.clone();
+        if self.forwarding().is_none() {
+            // It would reach the server.
+            request.headers_mut().remove(PROXY_AUTHORIZATION);
+        }
         if let Some(credentials) = &self.credentials
             && !self.headers.contains_key(AUTHORIZATION)
             && let Some(shown) = self.shown_to_server(credentials)?
@@ -260,7 +302,7 @@ impl<'a> Hop<'a> {
     /// What of the credentials is sent: the answer to what the server has asked for, or what it need not ask for.
     fn shown_to_server(&self, credentials: &Credentials) -> Result<Option<HeaderValue>, FetchError> {
         let target = &self.url[Position::BeforePath..Position::AfterQuery];
-        match self.settings.challenges.answer(self.route(), credentials, &self.method, target)? {
+        match self.settings.challenges.answer(self.site(), credentials, &self.method, target)? {
             Some(answer) => Ok(Some(answer)),
             None => credentials.unasked(),
         }
@@ -273,7 +315,7 @@ impl<'a> Hop<'a> {
             return false;
         }
         self.answered = true;
-        self.settings.challenges.take(self.route(), headers, credentials)
+        self.settings.challenges.take(self.site(), headers, credentials)
     }
 
     fn unfit(&self, error: impl ToString) -> FetchError {
@@ -303,7 +345,7 @@ impl<'a> Hop<'a> {
             }
         }
         if !same_site(&self.url, &next) {
-            for name in [AUTHORIZATION, COOKIE, header::PROXY_AUTHORIZATION] {
+            for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
                 self.headers.remove(name);
             }
             self.credentials = self.settings.credentials_for(&next);

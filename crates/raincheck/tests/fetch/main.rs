@@ -6,6 +6,7 @@ mod credentials;
 mod decoding;
 mod exchange;
 mod pool;
+mod proxy;
 mod server;
 mod tls;
 
