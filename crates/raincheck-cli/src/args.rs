@@ -157,6 +157,7 @@ impl ReportOptions {
             expects_not_found: false,
             progress,
             records: report,
+            columns: &[],
             timeline,
         }
     }

@@ -31,7 +31,7 @@ use super::{
     file::Folder,
     schedule::{At, HostId, Limits, Next, Schedule, Showed},
 };
-use crate::{Executor as _, InProcess, TaskError, TaskFuture};
+use crate::{InProcess, TaskError, TaskFuture};
 
 /// How many jobs are looked at ahead for one that can begin, whose host has room.
 const WINDOW: usize = 8192;
