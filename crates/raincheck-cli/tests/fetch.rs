@@ -32,7 +32,7 @@ enum Does {
     /// Says that there are so many bytes, sends these and closes the connection.
     CutsOff(usize, String, Vec<u8>),
     /// The same, but keeps the connection open, and says nothing more.
-    Stalls(usize, Vec<u8>),
+    Stalls(usize, String, Vec<u8>),
 }
 
 struct Server {
@@ -116,8 +116,8 @@ fn serve(stream: &TcpStream, script: &(dyn Fn(&Asked) -> Does + Send + Sync), al
                 let _ = stream.shutdown(std::net::Shutdown::Write);
                 false
             }
-            Does::Stalls(length, body) => {
-                let head = format!("HTTP/1.1 200 X\r\ncontent-length: {length}\r\n\r\n");
+            Does::Stalls(length, more, body) => {
+                let head = format!("HTTP/1.1 200 X\r\ncontent-length: {length}\r\n{more}\r\n");
                 let _ = to.write_all(&[head.as_bytes(), &body].concat());
                 // Until the client has had enough of it.
                 let _ = lines.read_line(&mut String::new());
@@ -362,7 +362,7 @@ fn a_part_that_does_not_begin_where_it_was_asked_to_is_not_taken() {
 #[test]
 fn a_server_that_falls_silent_is_given_up_on_and_asked_again() {
     let server = Server::start(|asked| match asked.before {
-        0 => Does::Stalls(1000, vec![1; 10]),
+        0 => Does::Stalls(1000, String::new(), vec![1; 10]),
         _ => Does::Answers(200, String::new(), body(&asked.path, 1000)),
     });
     let run = Run::new();
@@ -462,7 +462,7 @@ fn stuck_after(few: usize) -> (Server, mpsc::Receiver<()>) {
         let number: usize = asked.path[2..].parse().unwrap();
         if asked.before == 0 && number == few {
             let _ = tell.send(());
-            return Does::Stalls(2_000_000, body(&asked.path, 300_000));
+            return Does::Stalls(2_000_000, String::new(), body(&asked.path, 300_000));
         }
         Does::Answers(200, String::new(), body(&asked.path, 1000))
     });
@@ -501,6 +501,41 @@ fn a_kill_leaves_no_short_file_and_nothing_that_the_next_run_does_not_clear() {
     let again = run.fetch(&["-i", &list]);
     assert_eq!((again.status.code(), server.asked().len()), (Some(0), 6 + 3));
     assert_eq!(run.names(), paths(8).map(|path| path[1..].to_owned()).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_next_run_goes_on_with_what_a_killed_one_has_left_of_a_large_file() {
+    const SIZE: usize = 2_000_000;
+    let (tell, stuck) = mpsc::channel();
+    let server = Server::start(move |asked| {
+        let (whole, etag) = (body(&asked.path, SIZE), "etag: \"e\"\r\n");
+        match (asked.before, asked.range) {
+            (0, _) => {
+                let _ = tell.send(());
+                Does::Stalls(SIZE, etag.into(), whole[..SIZE / 2].into())
+            }
+            (_, Some(from)) => {
+                let range = format!("{etag}content-range: bytes {from}-{}/{SIZE}\r\n", SIZE - 1);
+                Does::Answers(206, range, whole[from as usize..].into())
+            }
+            _ => Does::Answers(200, etag.into(), whole),
+        }
+    });
+    let run = Run::new();
+    let mut child = run.command(&[&server.url("/big")]).spawn().unwrap();
+    stuck.recv().unwrap();
+    let part = run.dir.path().join("got/.big.raincheck-part");
+    while fs::metadata(&part).map_or(0, |part| part.len()) < 500_000 {
+        thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let output = run.fetch(&[&server.url("/big")]);
+
+    assert_eq!((output.status.code(), run.names()), (Some(0), vec!["big".into()]), "{}", stderr(&output));
+    assert!(run.read("big") == body("/big", SIZE));
+    assert!(server.asked().last().unwrap().range.is_some_and(|from| from >= 500_000), "{:?}", server.asked());
 }
 
 #[test]

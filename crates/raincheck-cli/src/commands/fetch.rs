@@ -91,6 +91,7 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
         .at_once(jobs.get())
         .keep_times(args.remote_time)
         .sync(args.fsync)
+        .leave_parts(true)
         // A thread for each download, or one for all.
         .workers(if args.executor == ExecutorName::Thread { jobs.get() } else { 1 })
         .into_folder(&args.dir)
