@@ -66,6 +66,8 @@ mod ear;
 mod error;
 mod event;
 mod executor;
+#[cfg(feature = "fetch")]
+pub mod fetch;
 mod future;
 mod inline;
 mod map;
