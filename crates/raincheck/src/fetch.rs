@@ -1,5 +1,40 @@
 //! HTTP: one request, or a million.
+//!
+//! A [`Client`] is what requests have in common: headers, cookies, credentials, proxies, time limits. It keeps as many
+//! connections as it may have and never more, follows redirects, speaks HTTP/1.1 and HTTP/2, and gives a body only if it
+//! is whole: one that ends early is an error, [`FetchError::CutOff`].
+//!
+//! ```
+//! # use std::{io::{Read, Write}, net::TcpListener};
+//! # let server = TcpListener::bind("127.0.0.1:0")?;
+//! # let url = format!("http://{}/", server.local_addr()?);
+//! # std::thread::spawn(move || {
+//! #     let (mut stream, _) = server.accept().unwrap();
+//! #     stream.read(&mut [0; 1000]).unwrap();
+//! #     stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{\"rain\":true}").unwrap();
+//! # });
+//! use std::{collections::HashMap, time::Duration};
+//!
+//! use raincheck::fetch::{Client, Cookies, Request};
+//!
+//! let client = Client::builder()
+//!     .header("Accept-Language", "en")?
+//!     .cookies(Cookies::new())
+//!     .idle_timeout(Duration::from_secs(5))
+//!     .decode(true)
+//!     .build()?;
+//!
+//! let request = Request::get(&url)?.query(&[("day", "today")]).timeout(Duration::from_secs(60));
+//! let response = client.fetch_blocking(request)?.error_for_status()?; // in async code: client.fetch(request).await?
+//! let forecast: HashMap<String, bool> = response.json()?;
+//! assert!(forecast["rain"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What a status means is the caller's business, until [`Response::error_for_status`] is asked; what credentials there
+//! are is shown to the host that they are for, and stands in no `Debug` output and in no error.
 
+mod blocking;
 mod body;
 mod client;
 mod connect;
@@ -26,6 +61,7 @@ mod file;
 mod retry;
 mod schedule;
 
+pub use blocking::BlockingResponse;
 pub use checksum::{Algorithm, Checksum};
 pub use client::{Client, ClientBuilder};
 pub use cookies::Cookies;

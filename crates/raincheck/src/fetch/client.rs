@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, header};
 use tokio::runtime;
 
 use super::{
-    Cookies, Credentials, FetchError, Proxy, Request, Response,
+    BlockingResponse, Cookies, Credentials, FetchError, Proxy, Request, Response, blocking,
     credentials::{Challenges, Netrc},
     exchange::exchange,
     pool::Connections,
@@ -111,6 +111,59 @@ impl Client {
     pub async fn fetch(&self, request: Request) -> Result<Response, FetchError> {
         let connections = self.own_connections();
         self.send(&connections, &request).await
+    }
+
+    /// Fetches this URL. [`Client::fetch`] says the rest.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::InvalidUrl`], and as for [`Client::fetch`].
+    pub async fn get(&self, url: &str) -> Result<Response, FetchError> {
+        self.fetch(Request::get(url)?).await
+    }
+
+    /// Fetches what is said of this URL, without what is there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::get`].
+    pub async fn head(&self, url: &str) -> Result<Response, FetchError> {
+        self.fetch(Request::head(url)?).await
+    }
+
+    /// The same as [`Client::fetch`] for code that is not async: it waits on the calling thread.
+    ///
+    /// Each thread keeps connections of its own, as many as the client may have.
+    ///
+    /// # Blocking
+    ///
+    /// Until the head of the response is there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::fetch`]; and [`FetchError::Invalid`] if called from async code, which it would hold up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{io::{Read, Write}, net::TcpListener};
+    /// # let server = TcpListener::bind("127.0.0.1:0")?;
+    /// # let url = format!("http://{}/", server.local_addr()?);
+    /// # std::thread::spawn(move || {
+    /// #     let (mut stream, _) = server.accept().unwrap();
+    /// #     stream.read(&mut [0; 1000]).unwrap();
+    /// #     stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nrain").unwrap();
+    /// # });
+    /// use raincheck::fetch::{Client, Request};
+    ///
+    /// let client = Client::builder().build()?;
+    /// let response = client.fetch_blocking(Request::get(&url)?)?;
+    /// assert_eq!(response.status(), 200);
+    /// assert_eq!(response.text()?, "rain");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn fetch_blocking(&self, request: Request) -> Result<BlockingResponse, FetchError> {
+        blocking::fetch(self, request)
     }
 
     /// The connections of the runtime that this runs on. A socket cannot leave its runtime.

@@ -118,7 +118,7 @@ impl<'a> Hop<'a> {
             match connections.take(self.route(), self.may_share(), limits.total).await? {
                 Given::Place(place, greeting) => break (place, greeting),
                 Given::Http1(mut http1) => match self.over_http1(&mut http1, limits, &mut timings).await {
-                    Ok(response) => return Ok(self.from_http1(response, http1, connections, timings)),
+                    Ok(response) => return Ok(self.http1_response(response, http1, connections, timings)),
                     Err(failed) if failed.can_repeat(&self.method) => break (http1.into_place(), None),
                     Err(failed) => return Err(failed.error),
                 },
@@ -156,7 +156,7 @@ impl<'a> Hop<'a> {
         drop(greeting);
         let mut http1 = Http1::new(stream, route, place).await?;
         match self.over_http1(&mut http1, limits, &mut timings).await {
-            Ok(response) => Ok(self.from_http1(response, http1, connections, timings)),
+            Ok(response) => Ok(self.http1_response(response, http1, connections, timings)),
             Err(failed) => Err(failed.error),
         }
     }
@@ -174,7 +174,7 @@ impl<'a> Hop<'a> {
         response
     }
 
-    fn from_http1(
+    fn http1_response(
         &self,
         response: http::Response<Incoming>,
         http1: Box<Http1>,

@@ -46,6 +46,51 @@ impl Request {
         Self::new(Method::GET, url)
     }
 
+    /// A HEAD request.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Request::new`].
+    pub fn head(url: &str) -> Result<Self, FetchError> {
+        Self::new(Method::HEAD, url)
+    }
+
+    /// A POST request.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Request::new`].
+    pub fn post(url: &str) -> Result<Self, FetchError> {
+        Self::new(Method::POST, url)
+    }
+
+    /// A PUT request.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Request::new`].
+    pub fn put(url: &str) -> Result<Self, FetchError> {
+        Self::new(Method::PUT, url)
+    }
+
+    /// A PATCH request.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Request::new`].
+    pub fn patch(url: &str) -> Result<Self, FetchError> {
+        Self::new(Method::PATCH, url)
+    }
+
+    /// A DELETE request.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Request::new`].
+    pub fn delete(url: &str) -> Result<Self, FetchError> {
+        Self::new(Method::DELETE, url)
+    }
+
     /// A request for a URL that is known to be of `http` or `https`.
     pub(crate) fn of(method: Method, url: Url) -> Self {
         Self {
@@ -81,6 +126,30 @@ impl Request {
     /// Sends `body` with the request.
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = Some(body.into());
+        self
+    }
+
+    /// Sends `value` as JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::Invalid`] if it cannot be written as JSON, such as a map whose keys are no texts.
+    pub fn json(mut self, value: &impl Serialize) -> Result<Self, FetchError> {
+        let json = serde_json::to_vec(value).map_err(|error| FetchError::invalid(format_args!("no JSON: {error}")))?;
+        self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok(self.body(json))
+    }
+
+    /// Sends names and values as a form does.
+    pub fn form(mut self, fields: &[(&str, &str)]) -> Self {
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        self.body(form)
+    }
+
+    /// Adds names and values to the URL, behind its `?`.
+    pub fn query(mut self, fields: &[(&str, &str)]) -> Self {
+        self.url.query_pairs_mut().extend_pairs(fields);
         self
     }
 

@@ -1,16 +1,21 @@
 //! What came back.
 
-use std::{fmt, future::poll_fn, time::Duration};
+use std::{
+    fmt,
+    future::poll_fn,
+    time::{Duration, SystemTime},
+};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, Version};
-use serde::{Deserialize, Serialize};
+use http::{HeaderMap, StatusCode, Version, header};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use url::Url;
 
 use super::{
     FetchError,
     body::Body,
     request::{Shown, shown},
+    retry::retry_after,
 };
 
 /// What came back: a status, headers, and a body that comes in pieces.
@@ -112,6 +117,56 @@ impl Response {
         }
         Ok(whole.freeze())
     }
+
+    /// The whole body as text, by the character set that its `Content-Type` names, or its byte order mark; otherwise
+    /// UTF-8. What is none in that set becomes `\u{fffd}`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Response::chunk`].
+    pub async fn text(self) -> Result<String, FetchError> {
+        let encoding = self.encoding();
+        let bytes = self.bytes().await?;
+        Ok(encoding.decode(&bytes).0.into_owned())
+    }
+
+    pub(super) fn encoding(&self) -> &'static encoding_rs::Encoding {
+        charset(self.headers()).unwrap_or(encoding_rs::UTF_8)
+    }
+
+    /// The whole body as a value that was written as JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::Decoding`] if it is not JSON or not such a value; otherwise as for [`Response::chunk`].
+    pub async fn json<T: DeserializeOwned>(self) -> Result<T, FetchError> {
+        from_json(&self.bytes().await?)
+    }
+
+    /// Itself, unless its status says that there is not what was asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::Status`] for a status of 400 and more.
+    pub fn error_for_status(self) -> Result<Self, FetchError> {
+        if self.status().as_u16() < 400 {
+            return Ok(self);
+        }
+        let asked = self.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = asked.and_then(|value| retry_after(value, SystemTime::now()));
+        Err(FetchError::Status { code: self.status().as_u16(), retry_after })
+    }
+}
+
+pub(super) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FetchError> {
+    serde_json::from_slice(bytes).map_err(|error| FetchError::Decoding { reason: error.to_string() })
+}
+
+fn charset(headers: &HeaderMap) -> Option<&'static encoding_rs::Encoding> {
+    let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let parameters = content_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
+    let (_, label) = parameters.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))?;
+    encoding_rs::Encoding::for_label(label.trim().trim_matches(['"', '\'']).as_bytes())
 }
 
 impl fmt::Debug for Response {

@@ -1,6 +1,8 @@
 //! What `fetch` promises, against servers that keep to nothing.
 #![cfg(feature = "fetch")]
 
+mod adversity;
+mod blocking;
 mod cookies;
 mod credentials;
 mod decoding;

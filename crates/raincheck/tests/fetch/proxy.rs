@@ -242,3 +242,12 @@ fn what_is_excepted_is_reached_without_the_proxy() {
 
     assert_eq!((by_proxy.as_str(), direct.as_str()), ("by proxy", "direct"));
 }
+
+#[test]
+fn what_a_proxy_is_told_of_who_is_asking_reaches_no_server() {
+    let server = Server::answering(|request| ok(header(request, "proxy-authorization").unwrap_or("nobody")));
+    let client = Client::builder().proxy(None).build().unwrap();
+    let request = Request::get(&server.url("/")).unwrap().header("Proxy-Authorization", "secret").unwrap();
+
+    assert_eq!(fetched_by(&client, request).unwrap().1, "nobody");
+}

@@ -119,6 +119,11 @@ impl<S: Read + Write> Peer<S> {
         let _ = self.stream.get_mut().flush();
     }
 
+    /// Sends these bytes, or says that there is nobody to read them.
+    pub(crate) fn try_send(&mut self, bytes: &str) -> std::io::Result<()> {
+        self.stream.get_mut().write_all(bytes.as_bytes())
+    }
+
     /// Waits until the client has closed the connection.
     pub(crate) fn wait_for_end(&mut self) {
         let _ = std::io::copy(&mut self.stream, &mut std::io::sink());
