@@ -4,9 +4,12 @@ mod body;
 mod client;
 mod connect;
 mod connection;
+mod cookies;
+mod credentials;
 mod error;
 mod exchange;
 mod pool;
+mod proxy;
 mod request;
 mod response;
 mod route;
@@ -25,11 +28,14 @@ mod schedule;
 
 pub use checksum::{Algorithm, Checksum};
 pub use client::{Client, ClientBuilder};
+pub use cookies::Cookies;
+pub use credentials::Credentials;
 pub use download::{Download, Ended, Fetched, Partial};
 #[cfg(unix)]
 pub use downloads::{AsEnded, Downloads, Pulled, Source, Stop, Watch};
 pub use error::{FetchError, TimeLimit};
 pub(crate) use pool::Connections;
+pub use proxy::Proxy;
 pub use request::Request;
 pub use response::{Redirect, Response, Timings};
 pub use retry::Retries;

@@ -45,7 +45,12 @@ impl Run {
                 (_, None) => true,
             };
             if goes_on {
-                return self.take(job, response, partial).await;
+                match self.left_by_another_run(job, &response) {
+                    None => return self.take(job, response, partial).await,
+                    // Dropping the response closes its connection: better than to take in what is here already.
+                    left => (partial, job.partial) = (left.clone(), left),
+                }
+                continue;
             }
             read_out(response).await;
             (partial, job.partial) = (None, None);
@@ -64,6 +69,26 @@ impl Run {
         }
         job.partial = None;
         None
+    }
+
+    /// What another run has left of this very file, in the first attempt.
+    fn left_by_another_run(&self, job: &Job, response: &Response) -> Option<Partial> {
+        if !self.leaves_parts
+            || job.attempts > 1
+            || job.partial.is_some()
+            || response.status() != StatusCode::OK
+            || response.length().is_some_and(|length| length <= WORTH_READING)
+        {
+            return None;
+        }
+        let (Some(folder), Some(name)) = (&self.folder, job.download.name()) else { return None };
+        let temporary = job.download.temporary_name(name);
+        let validator = validator(response)?;
+        if folder.noted(&temporary)? != note(&job.download, &validator) {
+            return None;
+        }
+        let bytes = folder.partial(&temporary).filter(|bytes| *bytes > 0)?;
+        Some(Partial { bytes, validator })
     }
 
     /// Takes in a response, whatever it is.
@@ -120,7 +145,17 @@ impl Run {
         let validator = validator(&response);
         job.partial = None;
 
-        let came = self.receive(&mut draft, job, &mut response, hasher.as_mut(), validator.as_deref(), &failed).await;
+        job.noted |= partial.is_some() && self.leaves_parts;
+        let begun = |job: &mut Job, response: &Response| {
+            let Some(validator) = &validator else { return Ok(false) };
+            job.kept = self.watch.begun(&job.download, validator, response)?;
+            if self.leaves_parts && !job.kept {
+                folder.note(&temporary, &note(&job.download, validator)).map_err(failed)?;
+                (job.noted, job.kept) = (true, true);
+            }
+            Ok(job.kept)
+        };
+        let came = self.receive(&mut draft, job, &mut response, hasher.as_mut(), &begun, &failed).await;
         if let Err(error) = came {
             if let Some(validator) = validator
                 && draft.is_on_disk()
@@ -144,6 +179,9 @@ impl Run {
         self.watch.whole(&job.download, &fetched, file)?;
         let taken = if job.download.replaces { Taken::Replace } else { Taken::Keep };
         draft.publish(folder, &name, taken).map_err(failed)?;
+        if job.noted {
+            folder.forget(&temporary);
+        }
         fetched.name = Some(name);
         Ok(fetched)
     }
@@ -155,7 +193,7 @@ impl Run {
         job: &mut Job,
         response: &mut Response,
         mut hasher: Option<&mut Hasher>,
-        validator: Option<&str>,
+        on_disk: &impl Fn(&mut Job, &Response) -> Result<bool, FetchError>,
         failed: &impl Fn(io::Error) -> FetchError,
     ) -> Result<(), FetchError> {
         let mut told = draft.bytes();
@@ -166,10 +204,7 @@ impl Run {
             }
             if !begun && draft.would_flush(piece.len()) {
                 begun = true;
-                if let Some(validator) = validator {
-                    job.kept = self.watch.begun(&job.download, validator, response)?;
-                    draft.keep_if_dropped(job.kept);
-                }
+                draft.keep_if_dropped(on_disk(job, response)?);
             }
             draft.write(&piece).map_err(failed)?;
             if draft.bytes() - told >= BETWEEN_NEWS {
@@ -216,6 +251,11 @@ impl Fetched {
             last_modified: text(header::LAST_MODIFIED),
         }
     }
+}
+
+/// What is written down of a part that is left, to know it again by.
+fn note(download: &Download, validator: &str) -> String {
+    format!("{}\n{validator}\n", download.request.url())
 }
 
 /// The request, for what is missing; and after a failed attempt to the next mirror.

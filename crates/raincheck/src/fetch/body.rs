@@ -2,12 +2,16 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
+
+mod decoder;
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 
+use self::decoder::Step;
+pub(super) use self::decoder::{ACCEPTED, Decoder};
 use super::{
     FetchError,
     connection::{Http1, Watch},
@@ -16,8 +20,10 @@ use super::{
 
 /// A body as it comes. Dropping it before its end closes the connection.
 pub(super) struct Body {
+    decoder: Option<Box<Decoder>>,
     source: Source,
     got: u64,
+    decoded: u64,
     of: Option<u64>,
     cap: u64,
 }
@@ -51,19 +57,68 @@ impl Body {
     }
 
     fn new(source: Source, of: Option<u64>, cap: u64) -> Self {
-        let mut body = Self { source, got: 0, of, cap };
+        let mut body = Self { decoder: None, source, got: 0, decoded: 0, of, cap };
         body.notice_end();
         body
     }
 
+    /// Gives it decompressed from now on.
+    pub(super) fn decode(&mut self, decoder: Decoder) {
+        self.decoder = Some(Box::new(decoder));
+    }
+
     /// How many bytes it has, where known.
     pub(super) fn length(&self) -> Option<u64> {
-        self.of
+        if self.decoder.is_some() { None } else { self.of }
     }
 
     /// Its next piece, never empty.
     pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, FetchError>> {
-        if self.of.is_some_and(|of| of > self.cap) {
+        if self.decoder.is_some() {
+            return self.poll_decoded(cx);
+        }
+        let piece = ready!(self.poll_piece(cx))?;
+        if self.got > self.cap {
+            return self.fail(FetchError::TooLarge { limit: self.cap });
+        }
+        Poll::Ready(Ok(piece))
+    }
+
+    fn poll_decoded(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, FetchError>> {
+        while let Some(decoder) = &mut self.decoder {
+            match decoder.step() {
+                Ok(Step::Piece(piece)) => {
+                    self.decoded += piece.len() as u64;
+                    if self.decoded > self.cap {
+                        return self.fail(FetchError::TooLarge { limit: self.cap });
+                    }
+                    return Poll::Ready(Ok(Some(piece)));
+                }
+                Ok(Step::End) => break,
+                Ok(Step::NeedsMore) => {}
+                Err(error) => return self.fail(error),
+            }
+            match ready!(self.poll_piece(cx))? {
+                Some(piece) => {
+                    if let Some(Err(error)) = self.decoder.as_mut().map(|decoder| decoder.feed(piece)) {
+                        return self.fail(error);
+                    }
+                }
+                None => self.decoder.iter_mut().for_each(|decoder| decoder.end()),
+            }
+        }
+        // What stands behind the end of what was compressed is no part of it, but the connection is past it only now.
+        while ready!(self.poll_piece(cx))?.is_some() {
+            if self.got > self.cap {
+                return self.fail(FetchError::TooLarge { limit: self.cap });
+            }
+        }
+        Poll::Ready(Ok(None))
+    }
+
+    /// The next piece as it was sent.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, FetchError>> {
+        if self.decoder.is_none() && self.of.is_some_and(|of| of > self.cap) {
             return self.fail(FetchError::TooLarge { limit: self.cap });
         }
         loop {
@@ -90,9 +145,6 @@ impl Body {
                 }
             };
             self.got += piece.len() as u64;
-            if self.got > self.cap {
-                return self.fail(FetchError::TooLarge { limit: self.cap });
-            }
             self.notice_end();
             if !piece.is_empty() {
                 return Poll::Ready(Ok(Some(piece)));
@@ -120,6 +172,7 @@ impl Body {
     /// Nothing more comes after an error.
     fn fail<T>(&mut self, error: FetchError) -> Poll<Result<T, FetchError>> {
         self.source = Source::Done;
+        self.decoder = None;
         self.of = None;
         Poll::Ready(Err(error))
     }

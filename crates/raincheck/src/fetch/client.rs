@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, Weak},
     time::Duration,
 };
@@ -11,9 +12,11 @@ use http::{HeaderMap, HeaderValue, header};
 use tokio::runtime;
 
 use super::{
-    FetchError, Request, Response,
+    Cookies, Credentials, FetchError, Proxy, Request, Response,
+    credentials::{Challenges, Netrc},
     exchange::exchange,
     pool::Connections,
+    proxy::{Except, Proxies},
     request::{Shown, header_of},
     tls::{self, Identity, Tls, TlsSettings, Trust},
 };
@@ -31,6 +34,8 @@ pub struct Client {
 pub struct ClientBuilder {
     settings: Settings,
     tls: TlsSettings,
+    proxy: Option<Option<Arc<Proxy>>>,
+    no_proxy: Option<Except>,
 }
 
 #[derive(Clone)]
@@ -41,8 +46,16 @@ pub(super) struct Settings {
     pub(super) total: Option<Duration>,
     pub(super) redirects: usize,
     pub(super) largest: Option<u64>,
+    pub(super) decode: bool,
     pub(super) connections: usize,
     pub(super) tls: Arc<Tls>,
+    /// For proxies, with whom tunnels are agreed on by HTTP/1.
+    pub(super) proxy_tls: Arc<Tls>,
+    pub(super) proxies: Proxies,
+    pub(super) cookies: Option<Cookies>,
+    pub(super) credentials: HashMap<String, Credentials>,
+    pub(super) netrc: Netrc,
+    pub(super) challenges: Arc<Challenges>,
 }
 
 impl Client {
@@ -54,6 +67,8 @@ impl Client {
         let tls = TlsSettings { trust: Trust::System, identity: None, http2: true };
         ClientBuilder {
             tls: tls.clone(),
+            proxy: None,
+            no_proxy: None,
             settings: Settings {
                 headers,
                 connect: Some(Duration::from_secs(10)),
@@ -61,8 +76,15 @@ impl Client {
                 total: None,
                 redirects: 20,
                 largest: None,
+                decode: false,
                 connections: 100,
-                tls: Arc::new(Tls::new(tls)),
+                tls: Arc::new(Tls::new(tls.clone())),
+                proxy_tls: Arc::new(Tls::new(tls)),
+                proxies: Proxies::default(),
+                cookies: None,
+                credentials: HashMap::new(),
+                netrc: Netrc::default(),
+                challenges: Arc::default(),
             },
         }
     }
@@ -160,6 +182,68 @@ impl ClientBuilder {
         self
     }
 
+    /// Whether to ask for compressed bodies (gzip, deflate, br, zstd), and to give them decompressed, without the headers
+    /// that speak of the compressed one. Unless told, bodies are not asked for so, and given as they come.
+    pub fn decode(mut self, decode: bool) -> Self {
+        self.settings.decode = decode;
+        self
+    }
+
+    /// Keeps the cookies that servers set here, and sends them back. Unless told, none are kept.
+    pub fn cookies(mut self, cookies: Cookies) -> Self {
+        self.settings.cookies = Some(cookies);
+        self
+    }
+
+    /// Shows these to this host, whatever leads to it, unless a request or its URL brings its own.
+    pub fn credentials(mut self, host: &str, credentials: Credentials) -> Self {
+        self.settings.credentials.insert(host.to_ascii_lowercase(), credentials);
+        self
+    }
+
+    /// Shows hosts the credentials that a file has for them, which is written like `~/.netrc`: last of all those that
+    /// there may be.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::File`] if it cannot be read.
+    pub fn netrc(mut self, path: impl AsRef<Path>) -> Result<Self, FetchError> {
+        self.settings.netrc = Netrc::read(path.as_ref())?;
+        Ok(self)
+    }
+
+    /// The same with the user's own: `$NETRC`, or `~/.netrc`. There need not be any.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::File`] if it is there and cannot be read.
+    pub fn own_netrc(self) -> Result<Self, FetchError> {
+        let own = std::env::var_os("NETRC")
+            .map(PathBuf::from)
+            .or_else(|| std::env::home_dir().map(|home| home.join(".netrc")).filter(|path| path.exists()));
+        match own {
+            Some(path) => self.netrc(path),
+            None => Ok(self),
+        }
+    }
+
+    /// Fetches everything through this proxy, or with `None` through none, whatever the environment says.
+    ///
+    /// Unless told, the proxies are those of the environment: `http_proxy` and `https_proxy` for URLs of these schemes,
+    /// `all_proxy` for what neither names, but not for the hosts in `no_proxy`. Capitals do as well, except that
+    /// `HTTP_PROXY` is ignored under CGI, where a visitor could set it.
+    pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
+        self.proxy = Some(proxy.into().map(Arc::new));
+        self
+    }
+
+    /// The hosts that no proxy is asked for, in place of those that the environment names: `localhost,.example.org`
+    /// (and all below it), `10.0.0.0/8`, `host:8080`; `*` for all.
+    pub fn no_proxy(mut self, hosts: &str) -> Self {
+        self.no_proxy = Some(Except::parse(hosts));
+        self
+    }
+
     /// Trusts what is signed by these certificates, PEM with one or more, and by no others.
     ///
     /// Otherwise those are trusted that the system trusts; on Linux the environment variables `SSL_CERT_FILE` and
@@ -212,9 +296,17 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`FetchError::Invalid`] if a setting cannot be used.
+    /// [`FetchError::Invalid`] if the environment names a proxy that is none.
     pub fn build(mut self) -> Result<Client, FetchError> {
+        self.settings.proxy_tls = Arc::new(Tls::new(TlsSettings { http2: false, ..self.tls.clone() }));
         self.settings.tls = Arc::new(Tls::new(self.tls));
+        self.settings.proxies = match self.proxy {
+            Some(proxy) => Proxies { http: proxy.clone(), https: proxy, except: Except::default() },
+            None => Proxies::from_environment(|name| std::env::var(name).ok())?,
+        };
+        if let Some(except) = self.no_proxy {
+            self.settings.proxies.except = except;
+        }
         Ok(Client { settings: Arc::new(self.settings), connections: Arc::default() })
     }
 }

@@ -15,7 +15,12 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use super::{FetchError, TimeLimit, Timings, client::Settings, route::Route, tls};
+use super::{
+    FetchError, Proxy, TimeLimit, Timings,
+    client::Settings,
+    route::Route,
+    tls::{self, Tls},
+};
 
 /// How long the next address waits for the one before it, as RFC 8305 advises.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -39,6 +44,7 @@ impl Stream {
 /// A connection along `route`, in time.
 pub(super) async fn stream(
     settings: &Settings,
+    tls: &Tls,
     route: Route<'_>,
     total: Option<(Instant, Duration)>,
     timings: &mut Timings,
@@ -46,14 +52,16 @@ pub(super) async fn stream(
     let connect = settings.connect.map(|limit| (Instant::now() + limit, limit, TimeLimit::Connect));
     let total = total.map(|(until, limit)| (until, limit, TimeLimit::Total));
     let made = async {
-        let stream = Stream::Plain(tcp(route.host, route.port, timings).await?);
-        if !route.secure {
-            return Ok(stream);
+        let mut stream = match route.proxy {
+            None => Stream::Plain(tcp(route.host, route.port, timings).await?),
+            Some(proxy) => through(proxy, settings, route, timings).await?,
+        };
+        if route.secure {
+            let began = Instant::now();
+            stream = Stream::Tls(Box::new(tls.secure(route.host, stream).await?));
+            timings.tls = Some(began.elapsed());
         }
-        let began = Instant::now();
-        let stream = settings.tls.secure(route.host, stream).await?;
-        timings.tls = Some(began.elapsed());
-        Ok(Stream::Tls(Box::new(stream)))
+        Ok(stream)
     };
     match connect.into_iter().chain(total).min_by_key(|(until, ..)| *until) {
         None => made.await,
@@ -61,6 +69,25 @@ pub(super) async fn stream(
             tokio::time::timeout_at(until.into(), made).await.unwrap_or(Err(FetchError::TimedOut { what, limit }))
         }
     }
+}
+
+/// A connection that `proxy` has made along `route`.
+async fn through(
+    proxy: &Proxy,
+    settings: &Settings,
+    route: Route<'_>,
+    timings: &mut Timings,
+) -> Result<Stream, FetchError> {
+    let began = Instant::now();
+    let stream = tcp(&proxy.host, proxy.port, timings).await.map_err(|error| proxy.failed(error))?;
+    let mut stream = Stream::Plain(stream);
+    if proxy.is_secure() {
+        let secured = settings.proxy_tls.secure(&proxy.host, stream).await.map_err(|error| proxy.failed(error))?;
+        stream = Stream::Tls(Box::new(secured));
+    }
+    proxy.open(&mut stream, route).await?;
+    timings.connect = Some(began.elapsed() - timings.resolve.unwrap_or_default());
+    Ok(stream)
 }
 
 /// A TCP connection to a host of a URL.
@@ -76,7 +103,7 @@ pub(super) async fn tcp(host: &str, port: u16, timings: &mut Timings) -> Result<
     Ok(stream)
 }
 
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, FetchError> {
+pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, FetchError> {
     if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }

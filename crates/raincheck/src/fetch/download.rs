@@ -96,6 +96,26 @@ impl Download {
         self
     }
 
+    /// Asks for it only if it has changed since this time, a date as HTTP has it. Otherwise what comes
+    /// [is unchanged](Fetched::is_unchanged).
+    #[must_use]
+    pub fn if_modified_since(mut self, date: &str) -> Self {
+        if let Ok(date) = date.parse() {
+            self.request.headers_mut().insert(http::header::IF_MODIFIED_SINCE, date);
+        }
+        self
+    }
+
+    /// Asks for it only if it is no longer what had this `ETag`. Otherwise what comes
+    /// [is unchanged](Fetched::is_unchanged).
+    #[must_use]
+    pub fn if_none_match(mut self, etag: &str) -> Self {
+        if let Ok(etag) = etag.parse() {
+            self.request.headers_mut().insert(http::header::IF_NONE_MATCH, etag);
+        }
+        self
+    }
+
     /// Another place that has the same: after a failed attempt the next one goes there.
     ///
     /// # Errors

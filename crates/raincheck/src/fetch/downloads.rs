@@ -31,7 +31,7 @@ use super::{
     file::Folder,
     schedule::{At, HostId, Limits, Next, Schedule, Showed},
 };
-use crate::{Executor as _, InProcess, TaskError, TaskFuture};
+use crate::{InProcess, TaskError, TaskFuture};
 
 /// How many jobs are looked at ahead for one that can begin, whose host has room.
 const WINDOW: usize = 8192;
@@ -69,6 +69,7 @@ pub struct Downloads {
     folder: Option<Arc<Folder>>,
     keeps_times: bool,
     syncs: bool,
+    leaves_parts: bool,
 }
 
 /// Whoever follows downloads, as they go on. Called on their own threads, so be quick.
@@ -211,6 +212,7 @@ impl Downloads {
             folder: None,
             keeps_times: false,
             syncs: false,
+            leaves_parts: false,
         }
     }
 
@@ -285,6 +287,14 @@ impl Downloads {
     #[must_use]
     pub fn sync(mut self, syncs: bool) -> Self {
         self.syncs = syncs;
+        self
+    }
+
+    /// When a large file has not come to its end, leaves what there is of it, with a note beside, so that another run goes on
+    /// with it, even after a kill.
+    #[must_use]
+    pub fn leave_parts(mut self, leaves: bool) -> Self {
+        self.leaves_parts = leaves;
         self
     }
 
@@ -435,6 +445,7 @@ pub(super) struct Run {
     pub(super) folder: Option<Arc<Folder>>,
     pub(super) keeps_times: bool,
     pub(super) syncs: bool,
+    pub(super) leaves_parts: bool,
     pub(super) watch: Arc<dyn Watch>,
     clock: Instant,
     state: Mutex<State>,
@@ -470,6 +481,8 @@ pub(super) struct Job {
     pub(super) partial: Option<Partial>,
     /// It is to stay there when the download fails: somebody has noted down what it is.
     pub(super) kept: bool,
+    /// There is a note beside it.
+    pub(super) noted: bool,
 }
 
 /// A limit of bytes a second, for all lanes together.
@@ -480,7 +493,7 @@ struct Throttle {
 
 impl Run {
     fn new(downloads: &Downloads, source: Box<dyn Source>, watch: Arc<dyn Watch>, stop: &Stop) -> Arc<Self> {
-        let Downloads { client, retries, limits, workers, bytes_a_second, folder, keeps_times, syncs } =
+        let Downloads { client, retries, limits, workers, bytes_a_second, folder, keeps_times, syncs, leaves_parts } =
             downloads.clone();
         let at_once = limits.at_once;
         let state = State {
@@ -499,6 +512,7 @@ impl Run {
             folder,
             keeps_times,
             syncs,
+            leaves_parts,
             watch,
             clock: Instant::now(),
             state: Mutex::new(state),
@@ -714,7 +728,7 @@ impl Run {
 impl Job {
     fn new(download: Download, now: At) -> Box<Self> {
         let partial = download.partial.clone();
-        Box::new(Self { download, attempts: 0, began: now, partial, kept: false })
+        Box::new(Self { download, attempts: 0, began: now, partial, kept: false, noted: false })
     }
 }
 

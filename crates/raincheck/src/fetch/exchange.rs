@@ -1,19 +1,19 @@
 //! One request and its response, with what lies between them: redirects, challenges, a connection that had gone stale.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode, Uri, Version,
-    header::{self, HOST},
+    header::{self, AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION},
     uri::PathAndQuery,
 };
 use hyper::body::Incoming;
 use url::{Position, Url};
 
 use super::{
-    FetchError, Redirect, Request, Response, Timings,
-    body::Body,
+    Credentials, FetchError, Proxy, Redirect, Request, Response, Timings,
+    body::{ACCEPTED, Body, Decoder},
     client::Settings,
     connect,
     connection::{self, Failed, Fate, Http1, Limits, Payload, Watch},
@@ -36,8 +36,18 @@ pub(super) async fn exchange(
     let mut hop = Hop::first(settings, request)?;
     loop {
         let mut response = hop.send(connections, Limits { idle: settings.idle, total }).await?;
+        if let Some(cookies) = &settings.cookies {
+            cookies.take(&hop.url, response.headers());
+        }
+        if response.status() == StatusCode::UNAUTHORIZED && hop.can_answer(response.headers()) {
+            drain(response).await;
+            continue;
+        }
         let Some(location) = redirection(&response) else {
             response.redirects = redirects;
+            if hop.decodes {
+                decode(&mut response);
+            }
             return Ok(response);
         };
         if redirects.len() == settings.redirects {
@@ -57,6 +67,11 @@ struct Hop<'a> {
     headers: HeaderMap,
     payload: Option<Bytes>,
     cap: u64,
+    decodes: bool,
+    /// Who asks here.
+    credentials: Option<Credentials>,
+    /// The server has asked who, and was told.
+    answered: bool,
 }
 
 impl<'a> Hop<'a> {
@@ -73,13 +88,22 @@ impl<'a> Hop<'a> {
                 headers.insert(name, value.clone());
             }
         }
+        let decodes = request.decodes().unwrap_or(settings.decode);
+        if decodes {
+            headers.entry(header::ACCEPT_ENCODING).or_insert(ACCEPTED);
+        }
+        let (url, in_url) = without_credentials(request.url().clone());
+        let credentials = request.own_credentials().cloned().or(in_url).or_else(|| settings.credentials_for(&url));
         Ok(Self {
             settings,
             method: request.method().clone(),
-            url: request.url().clone(),
+            url,
             headers,
             payload: request.payload().cloned(),
             cap: request.cap().or(settings.largest).unwrap_or(u64::MAX),
+            decodes,
+            credentials,
+            answered: false,
         })
     }
 
@@ -91,7 +115,7 @@ impl<'a> Hop<'a> {
         let mut timings = Timings::default();
         let mut shared_before = false;
         let (place, greeting) = loop {
-            match connections.take(self.route(), self.settings.tls.may_share(), limits.total).await? {
+            match connections.take(self.route(), self.may_share(), limits.total).await? {
                 Given::Place(place, greeting) => break (place, greeting),
                 Given::Http1(mut http1) => match self.over_http1(&mut http1, limits, &mut timings).await {
                     Ok(response) => return Ok(self.from_http1(response, http1, connections, timings)),
@@ -116,7 +140,13 @@ impl<'a> Hop<'a> {
         limits: Limits,
         mut timings: Timings,
     ) -> Result<Response, FetchError> {
-        let stream = connect::stream(self.settings, self.route(), limits.total, &mut timings).await?;
+        let forwarding = self.forwarding();
+        let tls = if forwarding.is_some() { &self.settings.proxy_tls } else { &self.settings.tls };
+        let stream = connect::stream(self.settings, tls, self.route(), limits.total, &mut timings).await;
+        let stream = stream.map_err(|error| match forwarding {
+            Some(proxy) if !matches!(error, FetchError::TimedOut { .. }) => proxy.failed(error),
+            _ => error,
+        })?;
         let route = OwnedRoute::from(self.route());
         if stream.is_http2() {
             let stream = connection::http2(stream, route, place, connections).await?;
@@ -177,18 +207,50 @@ impl<'a> Hop<'a> {
         Ok(Response { head, url: self.url.clone(), redirects: Vec::new(), timings, body })
     }
 
-    fn route(&self) -> Route<'_> {
+    /// Whether it might go over a connection that many share.
+    fn may_share(&self) -> bool {
+        self.url.scheme() == "https" && self.settings.tls.may_share()
+    }
+
+    /// Whose answer it will be.
+    fn site(&self) -> Route<'_> {
         Route {
             secure: self.url.scheme() == "https",
             host: self.url.host_str().unwrap_or_default(),
             port: self.url.port_or_known_default().unwrap_or_default(),
+            proxy: None,
         }
     }
 
+    /// Where the connection leads that it takes.
+    fn route(&self) -> Route<'_> {
+        match (self.forwarding(), self.settings.proxies.find(&self.url)) {
+            (Some(proxy), _) => Route { secure: proxy.is_secure(), host: &proxy.host, port: proxy.port, proxy: None },
+            (None, proxy) => Route { proxy, ..self.site() },
+        }
+    }
+
+    /// The proxy that is given the request itself, and not only a connection to make.
+    fn forwarding(&self) -> Option<&Arc<Proxy>> {
+        if self.url.scheme() != "http" {
+            return None;
+        }
+        self.settings.proxies.find(&self.url).filter(|proxy| proxy.forwards())
+    }
+
     fn http1_request(&self) -> Result<http::Request<Payload>, FetchError> {
-        let target = &self.url[Position::BeforePath..Position::AfterQuery];
-        let target = PathAndQuery::try_from(target).map_err(|error| self.unfit(error))?;
-        let mut request = self.request(Uri::from(target), Version::HTTP_11);
+        let forwarding = self.forwarding();
+        let uri = if forwarding.is_some() {
+            let whole = &self.url[..Position::AfterQuery];
+            Uri::try_from(whole).map_err(|error| self.unfit(error))?
+        } else {
+            let target = &self.url[Position::BeforePath..Position::AfterQuery];
+            Uri::from(PathAndQuery::try_from(target).map_err(|error| self.unfit(error))?)
+        };
+        let mut request = self.request(uri, Version::HTTP_11)?;
+        if let Some(authorization) = forwarding.map_or(Ok(None), |proxy| proxy.authorization())? {
+            request.headers_mut().entry(PROXY_AUTHORIZATION).or_insert(authorization);
+        }
         let host = &self.url[Position::BeforeHost..Position::AfterPort];
         let host = HeaderValue::from_str(host).map_err(|error| self.unfit(error))?;
         request.headers_mut().entry(HOST).or_insert(host);
@@ -204,20 +266,56 @@ impl<'a> Hop<'a> {
             .path_and_query(target)
             .build()
             .map_err(|error| self.unfit(error))?;
-        let mut request = self.request(uri, Version::HTTP_2);
+        let mut request = self.request(uri, Version::HTTP_2)?;
         for name in [HOST, header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
             request.headers_mut().remove(name);
         }
         Ok(request)
     }
 
-    fn request(&self, uri: Uri, version: Version) -> http::Request<Payload> {
+    fn request(&self, uri: Uri, version: Version) -> Result<http::Request<Payload>, FetchError> {
         let mut request = http::Request::new(Payload(self.payload.clone()));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;
         *request.version_mut() = version;
         *request.headers_mut() = self.headers.clone();
-        request
+        if self.forwarding().is_none() {
+            // It would reach the server.
+            request.headers_mut().remove(PROXY_AUTHORIZATION);
+        }
+        if let Some(credentials) = &self.credentials
+            && !self.headers.contains_key(AUTHORIZATION)
+            && let Some(shown) = self.shown_to_server(credentials)?
+        {
+            request.headers_mut().insert(AUTHORIZATION, shown);
+        }
+        if let Some(cookies) = self.settings.cookies.as_ref().and_then(|cookies| cookies.header(&self.url)) {
+            let own = self.headers.get(COOKIE).and_then(|own| own.to_str().ok());
+            let all = own.map_or(cookies.clone(), |own| format!("{own}; {cookies}"));
+            let mut all = HeaderValue::try_from(all).map_err(|_| FetchError::invalid("a cookie cannot be sent"))?;
+            all.set_sensitive(true);
+            request.headers_mut().insert(COOKIE, all);
+        }
+        Ok(request)
+    }
+
+    /// What of the credentials is sent: the answer to what the server has asked for, or what it need not ask for.
+    fn shown_to_server(&self, credentials: &Credentials) -> Result<Option<HeaderValue>, FetchError> {
+        let target = &self.url[Position::BeforePath..Position::AfterQuery];
+        match self.settings.challenges.answer(self.site(), credentials, &self.method, target)? {
+            Some(answer) => Ok(Some(answer)),
+            None => credentials.unasked(),
+        }
+    }
+
+    /// Whether there is an answer to a server that asks who is asking, which it has not had yet.
+    fn can_answer(&mut self, headers: &HeaderMap) -> bool {
+        let Some(credentials) = &self.credentials else { return false };
+        if self.answered || self.headers.contains_key(AUTHORIZATION) {
+            return false;
+        }
+        self.answered = true;
+        self.settings.challenges.take(self.site(), headers, credentials)
     }
 
     fn unfit(&self, error: impl ToString) -> FetchError {
@@ -247,15 +345,38 @@ impl<'a> Hop<'a> {
             }
         }
         if !same_site(&self.url, &next) {
-            for name in [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION] {
+            for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
                 self.headers.remove(name);
             }
+            self.credentials = self.settings.credentials_for(&next);
         }
+        let (next, in_url) = without_credentials(next);
+        if in_url.is_some() {
+            self.credentials = in_url;
+        }
+        self.answered = false;
         // Given for one host, it would mislead the next.
         self.headers.remove(HOST);
         self.url = next;
         Ok(())
     }
+}
+
+impl Settings {
+    fn credentials_for(&self, url: &Url) -> Option<Credentials> {
+        let host = url.host_str()?;
+        self.credentials.get(host).or_else(|| self.netrc.find(host)).cloned()
+    }
+}
+
+/// Takes the credentials out of a URL, so that they are in nothing that is made of it.
+fn without_credentials(mut url: Url) -> (Url, Option<Credentials>) {
+    let credentials = Credentials::of_url(&url);
+    if credentials.is_some() {
+        // Neither fails for a URL that has a host.
+        let _ = (url.set_username(""), url.set_password(None));
+    }
+    (url, credentials)
 }
 
 /// Whether what opens the one may be shown to the other: the same host and port, and none less safe.
@@ -278,6 +399,18 @@ fn redirection(response: &Response) -> Option<String> {
             Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
         }
         _ => None,
+    }
+}
+
+/// Has the body given decompressed, with headers that say so. Not a part of one, which does not decompress.
+fn decode(response: &mut Response) {
+    if response.status() == StatusCode::PARTIAL_CONTENT {
+        return;
+    }
+    if let Some(decoder) = Decoder::of(response.headers()) {
+        response.head.headers.remove(header::CONTENT_ENCODING);
+        response.head.headers.remove(header::CONTENT_LENGTH);
+        response.body.decode(decoder);
     }
 }
 

@@ -6,10 +6,10 @@
 
 use std::{
     collections::HashMap,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs::File,
     io::{self, Read, Write},
-    os::fd::{AsFd, OwnedFd},
+    os::fd::OwnedFd,
     path::{Component, Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
@@ -20,12 +20,14 @@ use rustix::{
     io::Errno,
 };
 
-use super::checksum::{Algorithm, Checksum, Hasher};
+use super::checksum::Hasher;
 
 /// What is written at a time. A smaller body is written at once, when it is whole.
 const BUFFER: usize = 128 * 1024;
 /// So many subfolders are held open.
 const OPEN_FOLDERS: usize = 64;
+/// A URL and a validator have room in it.
+const LONGEST_NOTE: u64 = 128 * 1024;
 
 /// A folder that files go into, and subfolders of it.
 #[derive(Debug)]
@@ -154,6 +156,32 @@ impl Folder {
         if let Ok((folder, name)) = self.locate(temporary) {
             // It is litter at worst, and the next run comes past it again.
             let _ = fs::unlinkat(&*folder, name, AtFlags::empty());
+        }
+    }
+
+    /// Writes down what lies under a temporary name, in a file beside it.
+    pub(crate) fn note(&self, temporary: &Path, note: &str) -> io::Result<()> {
+        let (folder, name) = self.locate(temporary)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file: File = fs::openat(&*folder, note_name(name), flags, Mode::from_raw_mode(0o666))?.into();
+        file.write_all(note.as_bytes())
+    }
+
+    /// What was written down, if anything was.
+    pub(crate) fn noted(&self, temporary: &Path) -> Option<String> {
+        let (folder, name) = self.locate(temporary).ok()?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file: File = fs::openat(&*folder, note_name(name), flags, Mode::empty()).ok()?.into();
+        let mut note = String::new();
+        file.take(LONGEST_NOTE).read_to_string(&mut note).ok()?;
+        Some(note)
+    }
+
+    /// Removes what was written down.
+    pub(crate) fn forget(&self, temporary: &Path) {
+        if let Ok((folder, name)) = self.locate(temporary) {
+            // A note without a part is litter that the next run overwrites.
+            let _ = fs::unlinkat(&*folder, note_name(name), AtFlags::empty());
         }
     }
 
@@ -322,26 +350,19 @@ fn hash_rest(file: &mut File, hasher: &mut Hasher) -> io::Result<()> {
     }
 }
 
-/// The checksum of a file in a folder; `None` if there is none of this name.
-pub(crate) fn checksum(folder: &Folder, name: &Path, algorithm: Algorithm) -> io::Result<Option<Checksum>> {
-    let (below, name) = folder.locate(name)?;
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let mut file: File = match fs::openat(below.as_fd(), name, flags, Mode::empty()) {
-        Ok(file) => file.into(),
-        Err(Errno::NOENT) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let mut hasher = Hasher::new(algorithm);
-    hash_rest(&mut file, &mut hasher)?;
-    Ok(Some(hasher.finish()))
-}
-
 fn times(modified: SystemTime) -> Timestamps {
     let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
     let last_modification =
         Timespec { tv_sec: since.as_secs().try_into().unwrap_or_default(), tv_nsec: since.subsec_nanos().into() };
     let now = Timespec { tv_sec: 0, tv_nsec: fs::UTIME_NOW };
     Timestamps { last_access: now, last_modification }
+}
+
+/// The name of the note on what lies under a temporary name.
+fn note_name(temporary: &OsStr) -> OsString {
+    let mut name = temporary.to_owned();
+    name.push("-note");
+    name
 }
 
 fn leads_out(name: &Path) -> io::Error {
@@ -354,6 +375,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::fetch::Algorithm;
 
     fn folder() -> (tempfile::TempDir, Folder) {
         let dir = tempfile::tempdir().unwrap();
@@ -469,8 +491,9 @@ mod tests {
         draft.publish(&folder, Path::new("file"), Taken::Keep).unwrap();
 
         assert_eq!(std_fs::metadata(dir.path().join("file")).unwrap().len(), there + 3);
-        let sum = checksum(&folder, Path::new("file"), Algorithm::Sha256).unwrap();
-        assert_eq!(sum, Some(hasher.finish()));
+        let mut whole = Hasher::new(Algorithm::Sha256);
+        whole.update(&std_fs::read(dir.path().join("file")).unwrap());
+        assert_eq!(whole.finish(), hasher.finish());
     }
 
     #[test]

@@ -134,7 +134,6 @@ impl Connections {
         shareable: bool,
         total: Option<(Instant, Duration)>,
     ) -> Result<Given, FetchError> {
-        let shareable = shareable && route.secure;
         loop {
             match self.pool.find(route, shareable) {
                 Found::Given(given) => return Ok(given),

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::FetchError;
+use super::{Credentials, FetchError};
 
 /// What is wanted, and how to ask for it.
 ///
@@ -21,6 +21,7 @@ pub struct Request {
     #[serde(with = "as_pairs")]
     headers: HeaderMap,
     body: Option<Bytes>,
+    credentials: Option<Credentials>,
     decode: Option<bool>,
     total: Option<Duration>,
     largest: Option<u64>,
@@ -47,7 +48,16 @@ impl Request {
 
     /// A request for a URL that is known to be of `http` or `https`.
     pub(crate) fn of(method: Method, url: Url) -> Self {
-        Self { url, method, headers: HeaderMap::new(), body: None, decode: None, total: None, largest: None }
+        Self {
+            url,
+            method,
+            headers: HeaderMap::new(),
+            body: None,
+            credentials: None,
+            decode: None,
+            total: None,
+            largest: None,
+        }
     }
 
     /// Adds a header, beside others of that name.
@@ -59,6 +69,13 @@ impl Request {
         let (name, value) = header_of(name, value)?;
         self.headers.append(name, value);
         Ok(self)
+    }
+
+    /// Shows these to the host of the URL, and to no other that it might redirect to. Those that stand in a URL itself
+    /// (`https://user:password@host/`) need not be given.
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
+        self
     }
 
     /// Sends `body` with the request.
@@ -107,6 +124,10 @@ impl Request {
     /// The same, to be changed.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.headers
+    }
+
+    pub(super) fn own_credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
     }
 
     pub(super) fn payload(&self) -> Option<&Bytes> {

@@ -225,14 +225,6 @@ impl<J> Schedule<J> {
         self.parked.push(Parked { due: Reverse((until, self.turn)), host, job });
     }
 
-    /// Takes out all jobs that do not run.
-    pub(crate) fn drain(&mut self) -> Vec<J> {
-        let mut jobs: Vec<J> = self.hosts.iter_mut().flat_map(|host| host.queue.drain(..)).collect();
-        jobs.extend(self.parked.drain().map(|parked| parked.job));
-        self.queued = 0;
-        jobs
-    }
-
     /// The host of this name, to [`add`](Self::add) a job to at once. It is what limits go by: scheme, name and port.
     pub(crate) fn host(&mut self, name: &str, now: At) -> HostId {
         if let Some(id) = self.by_name.get(name) {

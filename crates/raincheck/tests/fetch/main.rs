@@ -1,8 +1,12 @@
 //! What `fetch` promises, against servers that keep to nothing.
 #![cfg(feature = "fetch")]
 
+mod cookies;
+mod credentials;
+mod decoding;
 mod exchange;
 mod pool;
+mod proxy;
 mod server;
 mod tls;
 

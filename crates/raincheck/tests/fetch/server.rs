@@ -141,6 +141,10 @@ impl Peer<Secure> {
 }
 
 impl Peer {
+    pub(crate) fn socket(&self) -> &TcpStream {
+        self.stream.get_ref()
+    }
+
     /// Closes the connection, and returns when it is closed.
     pub(crate) fn close(&mut self) {
         let _ = self.stream.get_mut().shutdown(std::net::Shutdown::Both);

@@ -42,7 +42,7 @@ fn authority() -> &'static Authority {
     })
 }
 
-fn server_config() -> ServerConfig {
+pub(crate) fn server_config() -> ServerConfig {
     let (chain, key) = identity();
     config_builder().with_no_client_auth().with_single_cert(chain, key).unwrap()
 }
@@ -58,7 +58,7 @@ fn identity() -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
     (vec![authority.leaf.der().clone()], PrivateKeyDer::try_from(authority.key.serialize_der()).unwrap())
 }
 
-fn trusting() -> ClientBuilder {
+pub(crate) fn trusting() -> ClientBuilder {
     Client::builder().root_certificates(authority().issuer.pem().as_bytes()).unwrap()
 }
 
@@ -67,7 +67,7 @@ fn get(server: &Server, path: &str) -> Request {
 }
 
 /// A server of HTTP/2 that answers with the path, or with so many bytes.
-fn http2_server() -> Server {
+pub(crate) fn http2_server() -> Server {
     let mut config = server_config();
     config.alpn_protocols = vec![b"h2".to_vec()];
     let config = Arc::new(config);

@@ -11,7 +11,7 @@ use crate::error::Error;
 const TOGETHER: usize = 64;
 
 /// What makes inputs, one after the other.
-pub(super) trait Produce: Send + 'static {
+pub(crate) trait Produce: Send + 'static {
     type Input: Send + 'static;
 
     /// The next one. Blocks until there is one.
@@ -22,7 +22,7 @@ pub(super) trait Produce: Send + 'static {
 }
 
 /// Inputs that are read ahead.
-pub(super) struct Feed<I> {
+pub(crate) struct Feed<I> {
     shared: Arc<Shared<I>>,
     /// Known before they are read.
     total: Option<u64>,
@@ -44,7 +44,7 @@ struct State<I> {
 
 impl<I: Send + 'static> Feed<I> {
     /// Begins to read, at most so many ahead.
-    pub(super) fn start(producer: impl Produce<Input = I>, ahead: usize, total: Option<u64>) -> Result<Self, Error> {
+    pub(crate) fn start(producer: impl Produce<Input = I>, ahead: usize, total: Option<u64>) -> Result<Self, Error> {
         let state = State { ready: VecDeque::new(), produced: 0, ended: false, error: None, wake: None };
         let shared = Arc::new(Shared { state: Mutex::new(state), room: Condvar::new() });
         let filled = Arc::clone(&shared);
@@ -56,7 +56,7 @@ impl<I: Send + 'static> Feed<I> {
     }
 
     /// Gives out no more from here on, whatever there is.
-    pub(super) fn stop(&self) -> impl Fn() + Send + Sync + 'static {
+    pub(crate) fn stop(&self) -> impl Fn() + Send + Sync + 'static {
         let shared = Arc::clone(&self.shared);
         move || {
             let mut state = shared.state();
@@ -66,13 +66,13 @@ impl<I: Send + 'static> Feed<I> {
     }
 
     /// How many there are, as soon as that is known.
-    pub(super) fn watch_total(&self) -> impl Fn() -> Option<u64> + Send + Sync + 'static {
+    pub(crate) fn watch_total(&self) -> impl Fn() -> Option<u64> + Send + Sync + 'static {
         let (shared, known) = (Arc::clone(&self.shared), self.total);
         move || shared.total(known)
     }
 
     /// Why there were no more inputs, if that was an error.
-    pub(super) fn trouble(&self) -> impl FnOnce() -> Option<Error> + use<I> {
+    pub(crate) fn trouble(&self) -> impl FnOnce() -> Option<Error> + use<I> {
         let shared = Arc::clone(&self.shared);
         move || shared.state().error.take()
     }
