@@ -1,13 +1,16 @@
 //! `raincheck fetch`: every file of a list, whole and once.
 
+mod disposition;
 mod follow;
 mod hashes;
 mod list;
+mod names;
 mod options;
 mod page;
 mod plan;
 mod source;
 mod sums;
+mod template;
 
 use std::io::{self, Write};
 use std::num::NonZeroUsize;

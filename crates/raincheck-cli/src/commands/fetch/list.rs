@@ -4,16 +4,15 @@
 //! of one file. Indented lines right below it are its own options, as in aria2's input files. `#` begins a comment.
 //! As options may follow, an entry is complete when the next one begins, or at an empty line.
 //!
-//! A line that is none of these is told with its place, and the rest goes on. Apart from checksums, this file knows nothing
-//! of the rest of the program, so that it can be fuzzed.
+//! A line that is none of these is told with its place, and the rest goes on. Apart from checksums, this file knows nothing of the
+//! rest of the program, so that it can be fuzzed.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
+use raincheck::fetch::Checksum;
 use url::Url;
-
-use super::sums::Checksum;
 
 /// The longest line that can be one. Servers take no URL that is longer.
 const LONGEST: usize = 64 * 1024;
@@ -323,7 +322,7 @@ fn entry(text: &str, place: &Place) -> Result<Entry, Wrong> {
 fn checksum_field(field: &str) -> Option<Result<Checksum, String>> {
     let (name, digits) = field.split_once([':', '='])?;
     let is_one = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-    let known = Checksum::parse(field);
+    let known = field.parse();
     (known.is_ok()
         || (is_one && ["sha", "md5", "blake"].iter().any(|known| name.to_ascii_lowercase().starts_with(known))))
     .then_some(known)
@@ -385,7 +384,7 @@ fn set(entry: &mut Entry, text: &str) -> Result<(), Refusal> {
     match name {
         "out" => options.name = text(),
         "dir" => options.folder = text(),
-        "checksum" => options.checksum = Some(Checksum::parse(value).map_err(Refusal::Wrong)?),
+        "checksum" => options.checksum = Some(value.parse().map_err(Refusal::Wrong)?),
         "header" => options.headers.push(header(value).map_err(Refusal::Wrong)?),
         "referer" => options.referer = text(),
         "user-agent" => options.user_agent = text(),
