@@ -3,6 +3,7 @@
 mod disposition;
 mod follow;
 mod hashes;
+mod journal;
 mod list;
 mod names;
 mod options;

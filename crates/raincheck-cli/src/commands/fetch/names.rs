@@ -49,7 +49,7 @@ pub(crate) fn part(text: &str) -> String {
     // Windows drops dots and blanks at the end, and of a part that is all dots nothing is left but a folder.
     let name = shortened(clean.trim_start().trim_end_matches(dropped), "");
     let means_more = name.is_empty() || is_device(&name) || name.eq_ignore_ascii_case(OWN_FOLDER);
-    if means_more { format!("_{name}") } else { name }
+    if means_more { shortened(&format!("_{name}"), "") } else { name }
 }
 
 /// A name for a file in the folder or below it, out of any text in which `/` stands between folders.
