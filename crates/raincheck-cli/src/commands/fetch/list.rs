@@ -2,7 +2,7 @@
 //!
 //! A line is a URL; or a URL, a tab and the name its file shall have; or several URLs with tabs between, which are mirrors
 //! of one file. Indented lines right below it are its own options, as in aria2's input files. `#` begins a comment.
-//! As options may follow, an entry is complete when the next one begins, or at an empty line.
+//! As options may follow, an entry is complete when the next one begins, at an empty line, or when a pipe falls silent.
 //!
 //! A line that is none of these is told with its place, and the rest goes on. Apart from checksums, this file knows nothing of the
 //! rest of the program, so that it can be fuzzed.
@@ -11,7 +11,7 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
-use raincheck::fetch::Checksum;
+use raincheck::fetch::{Algorithm, Checksum};
 use url::Url;
 
 /// The longest line that can be one. Servers take no URL that is longer.
@@ -124,6 +124,8 @@ pub(crate) struct List<R> {
     open: Option<Pending>,
     /// A line that was read and comes after the entry that was open.
     next: Option<Found>,
+    /// Whether nothing more comes for a while, as from a pipe.
+    is_silent: Box<dyn Fn() -> bool + Send>,
     ended: bool,
 }
 
@@ -136,9 +138,12 @@ enum Pending {
 
 impl<R: Read> List<R> {
     /// Reads from there; `name` says in messages where that is.
-    pub(crate) fn new(read: R, name: &str) -> Self {
+    ///
+    /// `is_silent` waits a little for more, and tells whether nothing came: then an entry is handed over as it is.
+    pub(crate) fn new(read: R, name: &str, is_silent: impl Fn() -> bool + Send + 'static) -> Self {
         let lines = Lines { read: BufReader::with_capacity(READ, read), number: 0, line: Vec::new() };
-        Self { lines, name: name.into(), unused: Vec::new(), open: None, next: None, ended: false }
+        let is_silent = Box::new(is_silent);
+        Self { lines, name: name.into(), unused: Vec::new(), open: None, next: None, is_silent, ended: false }
     }
 
     /// What comes next, or `None` at the end. Blocks until it is there.
@@ -151,6 +156,10 @@ impl<R: Read> List<R> {
             return Ok(Some(found));
         }
         while !self.ended {
+            let is_open = matches!(self.open, Some(Pending::Entry(_)));
+            if is_open && self.lines.read.buffer().is_empty() && (self.is_silent)() {
+                return Ok(self.close().map(Found::Entry));
+            }
             let found = match self.lines.next()? {
                 None => {
                     self.ended = true;
@@ -318,14 +327,17 @@ fn entry(text: &str, place: &Place) -> Result<Entry, Wrong> {
     Ok(Entry::new(first, options, place.clone()))
 }
 
-/// A field such as `sha256:HEX`; a name may well look like bare digits, so those are none.
+/// A field such as `sha256:HEX`, or so many digits that they are one. What is no checksum, but begins like one, is a mistake,
+/// and not a name.
 fn checksum_field(field: &str) -> Option<Result<Checksum, String>> {
-    let (name, digits) = field.split_once([':', '='])?;
-    let is_one = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-    let known = field.parse();
-    (known.is_ok()
-        || (is_one && ["sha", "md5", "blake"].iter().any(|known| name.to_ascii_lowercase().starts_with(known))))
-    .then_some(known)
+    let checksum = field.parse::<Checksum>();
+    let begins_like_one = || {
+        let (algorithm, digits) = field.split_once([':', '=']).unwrap_or_default();
+        algorithm.parse::<Algorithm>().is_ok()
+            && !digits.is_empty()
+            && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+    };
+    (checksum.is_ok() || begins_like_one()).then_some(checksum)
 }
 
 fn is_url(text: &str) -> bool {
@@ -503,6 +515,181 @@ impl<R: Read> Lines<R> {
                     self.read.consume(all);
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &[u8]) -> Vec<Found> {
+        let mut list = List::new(text, "l", || false);
+        std::iter::from_fn(|| list.next().unwrap()).collect()
+    }
+
+    /// What was found, in a line each.
+    fn shown(text: &str) -> Vec<String> {
+        let one = |found| match found {
+            Found::Entry(entry) => match entry.options() {
+                None => entry.url.to_string(),
+                Some(options) => {
+                    let mut shown = entry.url.to_string();
+                    let Options { mirrors, name, folder, checksum, headers, referer, user_agent, user, password } =
+                        options;
+                    mirrors.iter().for_each(|mirror| shown += &format!(" | {mirror}"));
+                    let texts = [
+                        ("name", name),
+                        ("dir", folder),
+                        ("referer", referer),
+                        ("agent", user_agent),
+                        ("user", user),
+                        ("password", password),
+                    ];
+                    texts
+                        .iter()
+                        .for_each(|(what, text)| text.iter().for_each(|text| shown += &format!(" {what}={text}")));
+                    checksum.iter().for_each(|checksum| shown += &format!(" {checksum}"));
+                    headers.iter().for_each(|(name, value)| shown += &format!(" {name}: {value}"));
+                    shown
+                }
+            },
+            Found::Problem(problem) => format!("! {problem}"),
+            Found::Unused { place, option } => format!("? {place} {option}"),
+        };
+        read(text.as_bytes()).into_iter().map(one).collect()
+    }
+
+    const MD5: &str = "900150983cd24fb0d6963f7d28e17f72";
+
+    #[test]
+    fn a_line_is_a_url_with_its_name_mirrors_and_checksum() {
+        assert_eq!(
+            shown(&format!(
+                "\u{feff}# files\r\n\r\nhttp://h/a\r\nHTTP://H:80/b#x\tb.txt\nhttp://h/c\thttps://m/c\t{MD5}\tsub/c\n  http://h/d  "
+            )),
+            [
+                "http://h/a".to_owned(),
+                "http://h/b name=b.txt".into(),
+                format!("http://h/c | https://m/c name=sub/c md5:{MD5}"),
+                "http://h/d".into(),
+            ]
+        );
+    }
+
+    #[test]
+    fn indented_lines_are_options_as_aria2_has_them() {
+        let list = format!(
+            "http://h/a\thttp://m/a\n  out=x\n\tdir=d/e\n  checksum=md5={MD5}\n # a comment\n  header=X-A: b\n  header=Y:c\n  \
+             referer=http://r/\n  user-agent=me\n  http-user=u\n  http-passwd=p\nhttp://h/b"
+        );
+
+        assert_eq!(
+            shown(&list),
+            [
+                &*format!(
+                    "http://h/a | http://m/a name=x dir=d/e referer=http://r/ agent=me user=u password=p md5:{MD5} X-A: b Y: c"
+                ),
+                "http://h/b"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_option_that_means_nothing_here_is_told_once() {
+        assert_eq!(
+            shown("http://h/a\n  split=5\nhttp://h/b\n  split=5\n"),
+            ["? l:2 split", "http://h/a", "http://h/b"]
+        );
+    }
+
+    #[test]
+    fn credentials_are_no_part_of_the_url() {
+        assert_eq!(shown("http://me:p%40ss@h/a"), ["http://h/a user=me password=p@ss"]);
+        let Found::Problem(problem) = &read(b"ftp://me:secret@h/a")[0] else { panic!() };
+        assert!(!format!("{problem:?}").contains("secret"), "{problem:?}");
+        let Found::Problem(problem) = &read(b"  http-passwd=secret")[0] else { panic!() };
+        assert!(!format!("{problem:?}").contains("secret"), "{problem:?}");
+    }
+
+    #[test]
+    fn a_line_that_is_none_is_told_with_its_place_and_the_rest_goes_on() {
+        for (line, told) in [
+            ("example.org/a", "`example.org/a` has no scheme"),
+            ("localhost:80/a", "`localhost:80/a` has no scheme"),
+            ("ftp://h/a", "`ftp://h/a` is not of http or https"),
+            ("http://", "`http://` is no URL: empty host"),
+            ("http://h:99999/", "`http://h:99999/` is no URL: invalid port number"),
+            ("http://h/a\x01", "`http://h/a\u{fffd}` has a control character"),
+            ("http://h/a\tb\tc", "there are two names for one URL"),
+            ("http://h/a\tmd5:00", "md5 has 32 digits, not 2"),
+            ("http://h/a\n  checksum=xy", "`xy` is no checksum"),
+            ("http://h/a\n  header=x", "`x` is no header of the form `Name: value`"),
+            ("http://h/a\n  nonsense", "`nonsense` is neither a URL nor an option such as `out=NAME`"),
+            ("http://h/a\n\n  out=x", "there is no URL above this option"),
+        ] {
+            let found = shown(&format!("{line}\nhttp://h/next"));
+            let problems: Vec<&String> = found.iter().filter(|found| found.starts_with('!')).collect();
+            assert!(problems.len() == 1 && problems[0].contains(told), "{line}: {found:?}");
+            assert_eq!(found.last().unwrap(), "http://h/next", "{line}");
+        }
+    }
+
+    #[test]
+    fn a_refused_line_takes_its_options_with_it() {
+        assert_eq!(shown("http:///\n  out=x\nhttp://h/b").len(), 2);
+        assert_eq!(shown("nonsense\n  out=x\n  checksum=bad\nhttp://h/b")[1], "http://h/b");
+    }
+
+    #[test]
+    fn lines_that_are_too_long_or_in_another_encoding_are_told() {
+        let long = [&b"http://h/"[..], &vec![b'a'; 70_000], b"\nhttp://h/b"].concat();
+        let found = read(&long);
+        assert!(
+            matches!(&found[0], Found::Problem(problem) if problem.what.contains("longer") && problem.text.len() < 300)
+        );
+        assert!(matches!(&found[1], Found::Entry(entry) if entry.place.line == 2));
+
+        let latin = read(b"http://h/\xe9\nhttp://h/b");
+        assert!(matches!(&latin[0], Found::Problem(problem) if problem.what == "the line is not in UTF-8"));
+        assert_eq!(latin.len(), 2);
+
+        let wide: Vec<u8> = [&b"\xff\xfe"[..], b"h\0t\0t\0p\0\n\0"].concat();
+        let found = read(&wide);
+        assert!(matches!(&found[..], [Found::Problem(problem)] if problem.what.contains("UTF-16")));
+    }
+
+    #[test]
+    fn the_longest_line_is_read() {
+        let url = format!("http://h/{}", "a".repeat(LONGEST - 9));
+        assert_eq!(shown(&format!("{url}\r\n")), [url]);
+    }
+
+    #[test]
+    fn an_entry_does_not_wait_for_a_pipe_that_is_silent() {
+        let mut list = List::new(&b"http://h/a\n  out=x\n"[..], "l", || true);
+
+        assert!(matches!(list.next().unwrap(), Some(Found::Entry(entry)) if entry.options().unwrap().name.is_some()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_list_breaks_the_reader_and_no_line_is_passed_over(
+            lines in prop::collection::vec("(https?://h/[a-z]{0,3}(\t[a-z:/]{1,9}){0,2}|[ -~\t]{0,12}|  [a-z]{3,8}=[a-z]{0,4}|\u{e9})", 0..20),
+            ending in "\r?\n",
+        ) {
+            let text = lines.join(&ending);
+            let found = read(text.as_bytes());
+            let urls = lines.iter().filter(|line| line.starts_with("http")).count();
+            let told = found.iter().filter(|found| !matches!(found, Found::Unused { .. })).count();
+            assert!(told >= urls, "{found:?}");
+        }
+
+        #[test]
+        fn no_bytes_break_the_reader(text in any::<Vec<u8>>()) {
+            read(&text);
         }
     }
 }
