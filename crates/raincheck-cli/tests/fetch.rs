@@ -169,10 +169,11 @@ impl Run {
         fs::read(self.dir.path().join("got").join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// Everything in the folder, however hidden.
+    /// Everything in the folder, however hidden, but for what tells the next run what is whole.
     fn names(&self) -> Vec<String> {
         let mut names = Vec::new();
         below(&self.dir.path().join("got"), &mut names);
+        names.retain(|name| !matches!(name.as_str(), "journal" | "lock"));
         names.sort();
         names
     }

@@ -1,9 +1,11 @@
 //! `raincheck fetch`: every file of a list, whole and once.
 
 mod disposition;
+mod failed;
 mod follow;
 mod hashes;
 mod journal;
+mod known;
 mod list;
 mod names;
 mod options;
@@ -13,18 +15,25 @@ mod source;
 mod sums;
 mod template;
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, BufReader, Write};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use raincheck::fetch::{Downloads, Stop};
 
-use self::follow::{Failed, Follow};
+use self::failed::Failed;
+use self::follow::Follow;
+use self::journal::{Journal, Past, Trouble};
+use self::known::Known;
+use self::names::Names;
 use self::options::{Existing, PaceOptions, RequestOptions};
 use self::page::Page;
 use self::plan::{Common, Plan, Planned};
 use self::source::Planner;
+use self::sums::Sums;
+use self::template::Template;
 use crate::args::{ExecutorName, ReportOptions, Talk};
 use crate::batch::feed::{Feed, Produce};
 use crate::error::{Error, Exit, cannot_write_output};
@@ -41,12 +50,23 @@ pub(crate) struct FetchArgs {
     /// What to fetch
     #[arg(value_name = "URL", required_unless_present = "inputs")]
     urls: Vec<String>,
-    /// Fetch what LIST says, a URL on each line, and after tabs its name, checksum or mirrors; `-` is standard input
+    /// Fetch what LIST says: a URL on each line, after tabs its name, checksum or mirrors, and indented below it options as
+    /// aria2 has them; `-` is standard input
     #[arg(long = "input", short, value_name = "LIST")]
     inputs: Vec<PathBuf>,
     /// The folder that files go to
     #[arg(long, short, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
+    /// What files are called, of parts of their URL: {host}, {path}, {dir}, {name}, {stem}, {ext}, {query}, {hash}, and {#} for
+    /// the number in the list [default: {name}]
+    #[arg(long, value_name = "TEMPLATE", value_parser = Template::parse)]
+    name: Option<Template>,
+    /// Take the name that the server tells (Content-Disposition), where it tells one
+    #[arg(long)]
+    server_names: bool,
+    /// Check files against FILE, a list of sums as sha256sum or BSD's tools write it, by their names
+    #[arg(long, value_name = "FILE")]
+    sums: Vec<PathBuf>,
     /// What becomes of a file that is there already
     #[arg(long, value_name = "WHAT", default_value = "skip")]
     existing: Existing,
@@ -86,8 +106,21 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
         existing: args.existing,
         method: args.requests.method.clone(),
         body: args.requests.body()?,
+        template: args.name,
+        named_by_server: args.server_names,
+        sums: read_sums(&args.sums)?,
+        dry: args.dry_run,
     };
-    let plan = Plan::open(args.urls, &args.inputs, common)?;
+    let mut names = Names::default();
+    let each = |record: &journal::Record<'_>| names.keep(&record.name);
+    let (journal, past) = if args.dry_run {
+        (None, Past::read(&args.dir, each).map_err(|trouble| no_journal(trouble, &args.dir))?)
+    } else {
+        let (journal, past) = Journal::open(&args.dir, each).map_err(|trouble| no_journal(trouble, &args.dir))?;
+        (Some(journal), past)
+    };
+    let known = Arc::new(Known::new(&args.dir, journal, names));
+    let plan = Plan::open(args.urls, &args.inputs, common, Arc::clone(&known), past)?;
     if args.dry_run {
         return show(plan);
     }
@@ -117,7 +150,7 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
     let stopped = stop.clone();
     interrupt.on_asked(move || stopped.stop());
 
-    let follow = Arc::new(Follow::new(Arc::clone(&report), tells_more, failed, page));
+    let follow = Arc::new(Follow::new(Arc::clone(&report), tells_more, failed, page, Arc::clone(&known)));
     let feed = Feed::start(plan, AHEAD, None)?;
     let (stop_reading, trouble) = (feed.stop(), feed.trouble());
     let source = Planner::new(feed, Arc::clone(&follow), Arc::clone(&report));
@@ -130,13 +163,50 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
     let (shared, page, failed) = follow.end();
     drop(shared);
     let report = Arc::into_inner(report).expect("nobody else tells the report any more");
+    if known.repeated() > 0 {
+        let times = figures::count_of(known.repeated(), "URL came", "URLs came");
+        report.note(format!("{times} more than once, and is fetched once"));
+    }
     let exit = report.finish()?;
     failed.map_or(Ok(()), Failed::end)?;
     page.map_or(Ok(()), Page::end)?;
     made.end()?;
     match trouble() {
         Some(error) => Err(error),
-        None => Ok(exit),
+        None => {
+            // Of a run that was cut short, the next one takes up what is left.
+            if !stop.is_stopped()
+                && let Some(known) = Arc::into_inner(known)
+            {
+                known.clear();
+            }
+            Ok(exit)
+        }
+    }
+}
+
+fn read_sums(lists: &[PathBuf]) -> Result<Sums, Error> {
+    let mut sums = Sums::default();
+    for path in lists {
+        let cannot = |error| Error::usage(format!("cannot read `{}`", path.display())).because(error);
+        sums.read(BufReader::new(File::open(path).map_err(cannot)?)).map_err(cannot)?;
+        // Were it passed over, the file that it is about would go unchecked.
+        if let Some(line) = sums.bad_lines.first() {
+            return Err(Error::usage(format!("line {line} of `{}` tells no sum of a file", path.display()))
+                .hint("a line is `SUM  NAME` as sha256sum writes it, or `SHA256 (NAME) = SUM`"));
+        }
+    }
+    Ok(sums)
+}
+
+fn no_journal(trouble: Trouble, dir: &Path) -> Error {
+    match trouble {
+        Trouble::Held => Error::usage(format!("another `raincheck fetch` is at work in `{}`", dir.display()))
+            .hint("wait until it is done, or choose another folder by `--dir`"),
+        Trouble::Unknown(path) => Error::usage(format!("`{}` is no journal of this version", path.display())).hint(
+            "use the version that wrote it; without the file, all is fetched again that `--existing` does not keep",
+        ),
+        Trouble::Io(path, error) => Error::usage(format!("cannot use `{}`", path.display())).because(error),
     }
 }
 
@@ -144,13 +214,17 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
 fn show(mut plan: Plan) -> Result<Exit, Error> {
     let mut out = io::stdout().lock();
     let mut exit = Exit::AllDone;
-    while let Some((_, planned)) = plan.next()? {
+    while let Some(planned) = plan.next()? {
         let line = match planned {
             Planned::Fetch(download) => {
                 let name = download.name().unwrap_or_else(|| "-".as_ref());
                 format!("{}\t{}\n", download.request().url(), figures::shown(&name.to_string_lossy()))
             }
             Planned::There { .. } => continue,
+            Planned::Warning(text) => {
+                anstream::eprintln!("{}", crate::paint::Paint::for_stderr().warning(&text));
+                continue;
+            }
             Planned::Bad { what, why } => {
                 exit = Exit::SomeFailed;
                 anstream::eprintln!("{}", crate::paint::Paint::for_stderr().warning(&format!("`{what}`: {why}")));

@@ -4,7 +4,7 @@ mod ahead;
 pub(super) mod algorithm;
 mod check;
 mod file;
-mod hashers;
+pub(super) mod hashers;
 pub(super) mod line;
 mod output;
 mod subtrees;

@@ -1,17 +1,19 @@
-//! Tells the report what becomes of each download, and keeps the list of those that failed.
+//! Tells the report, the journal and the list of what failed what becomes of each download.
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use raincheck::fetch::{Download, Ended, FetchError, Watch};
+use raincheck::fetch::{Download, Ended, FetchError, Fetched, Response, Watch};
 use serde_json::{Value, json};
 
+use super::disposition;
+use super::failed::Failed;
+use super::journal::{self, Record};
+use super::known::Known;
 use super::page::Page;
-use crate::error::Error;
 use crate::report::event::{Outcome, Status};
 use crate::report::{Attempt, Report};
 
@@ -39,17 +41,18 @@ pub(super) struct Follow {
     tells_more: bool,
     failed: Option<Failed>,
     page: Option<Mutex<Page>>,
-}
-
-/// The list of those that failed, which can be given back as input.
-pub(super) struct Failed {
-    path: PathBuf,
-    list: Mutex<(BufWriter<File>, Option<io::Error>)>,
+    known: Arc<Known>,
 }
 
 impl Follow {
-    pub(super) fn new(report: Arc<Report>, tells_more: bool, failed: Option<Failed>, page: Option<Page>) -> Self {
-        Self { report, open: Mutex::default(), tells_more, failed, page: page.map(Mutex::new) }
+    pub(super) fn new(
+        report: Arc<Report>,
+        tells_more: bool,
+        failed: Option<Failed>,
+        page: Option<Page>,
+        known: Arc<Known>,
+    ) -> Self {
+        Self { report, open: Mutex::default(), tells_more, failed, page: page.map(Mutex::new), known }
     }
 
     /// Tells of a line that came to no download.
@@ -102,45 +105,69 @@ impl Watch for Follow {
         }
     }
 
+    fn named(&self, download: &Download, response: &Response) -> Result<Option<PathBuf>, FetchError> {
+        let mut tickets = self.known.tickets();
+        let Some(ticket) = tickets.get_mut(&download.number()).filter(|ticket| ticket.named_by_server) else {
+            return Ok(None);
+        };
+        if ticket.late_name.is_none()
+            && let Some(header) = response.headers().get("content-disposition")
+            && let Some(name) = disposition::file_name(header.as_bytes())
+        {
+            let folder = download.name().and_then(Path::parent).unwrap_or(Path::new(""));
+            let wanted = folder.join(name);
+            // What it was going to be called is its own already.
+            ticket.late_name = Some(match download.name() {
+                Some(name) if name == wanted => wanted.to_string_lossy().into(),
+                _ => self.known.names().claim(&wanted.to_string_lossy(), ticket.key),
+            });
+        }
+        Ok(ticket.late_name.as_ref().map(PathBuf::from))
+    }
+
+    fn whole(&self, download: &Download, fetched: &Fetched, file: &File) -> Result<(), FetchError> {
+        let Some(journal) = self.known.journal() else { return Ok(()) };
+        let tickets = self.known.tickets();
+        let Some(ticket) = tickets.get(&download.number()) else { return Ok(()) };
+        let name = match (&ticket.late_name, download.name()) {
+            (Some(name), _) => name.into(),
+            (None, name) => name.unwrap_or(Path::new("")).to_string_lossy(),
+        };
+        let checksum = fetched.checksum.as_ref().map(|checksum| checksum.to_string().into());
+        let written = file.metadata().and_then(|there| {
+            journal.whole(&Record {
+                key: ticket.key,
+                url: download.request().url().as_str().into(),
+                named_by_server: ticket.late_name.is_some(),
+                size: there.len(),
+                modified: journal::modified(&there),
+                fetched: UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()),
+                etag: fetched.etag.as_deref().map(Into::into),
+                last_modified: fetched.last_modified.as_deref().map(Into::into),
+                checksum,
+                name,
+            })
+        });
+        written.map_err(|error| FetchError::File { path: journal.path(), reason: error.to_string() })
+    }
+
     fn ended(&self, ended: Ended) {
         let Some(attempt) = self.open().remove(&ended.download.number()) else { return };
         if let Some(page) = &self.page {
             page.lock().expect("nobody panics while drawing").ended(&ended);
         }
-        if let (Err(_), Some(failed)) = (&ended.result, &self.failed) {
-            failed.add(&ended.download);
+        let ticket = self.known.tickets().remove(&ended.download.number());
+        if let (Err(error), Some(ticket)) = (&ended.result, ticket) {
+            self.known.leave(ticket.key);
+            if let Some(failed) = &self.failed {
+                failed.add(&ended.download, &ticket, error);
+            }
         }
         let mut outcome = outcome(&ended);
         if self.tells_more {
             outcome.more = Some(more(&ended));
         }
         attempt.job().finish(outcome);
-    }
-}
-
-impl Failed {
-    /// Creates the list, or empties the one that is there.
-    pub(super) fn create(path: &Path) -> Result<Self, Error> {
-        let file = File::create(path)
-            .map_err(|error| Error::usage(format!("cannot create `{}`", path.display())).because(error))?;
-        Ok(Self { path: path.to_owned(), list: Mutex::new((BufWriter::new(file), None)) })
-    }
-
-    fn add(&self, download: &Download) {
-        let mut list = self.list.lock().expect("the lock is held by the list alone");
-        let (file, trouble) = &mut *list;
-        let name = download.name().map(|name| format!("\t{}", name.display())).unwrap_or_default();
-        if trouble.is_none() {
-            *trouble = writeln!(file, "{}{name}", download.request().url()).err();
-        }
-    }
-
-    /// Writes out what is not written yet.
-    pub(super) fn end(self) -> Result<(), Error> {
-        let (mut file, trouble) = self.list.into_inner().expect("the lock is held by the list alone");
-        trouble
-            .map_or_else(|| file.flush(), Err)
-            .map_err(|error| Error::new(format!("cannot write `{}`", self.path.display())).because(error))
     }
 }
 

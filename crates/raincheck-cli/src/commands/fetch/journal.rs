@@ -10,7 +10,7 @@
 pub(crate) mod record;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
@@ -137,11 +137,6 @@ impl Past {
         }
     }
 
-    /// Whether this run has come by it.
-    pub(crate) fn has_met(&self, key: Key) -> bool {
-        self.met.contains(key.0) || self.places.get(key.0).is_some_and(|place| place & MET != 0)
-    }
-
     /// What an earlier run has written of the URL with this key.
     pub(crate) fn record(&self, key: Key, url: &str) -> Option<Record<'static>> {
         let place = self.places.get(key.0)?;
@@ -225,6 +220,11 @@ impl Journal {
         }
         let file = Mutex::new(Writing { file, line: Vec::new() });
         Ok((Self { folder, file, _lock: lock }, past))
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.join(NAME)
     }
 
     /// Writes down that a file is whole. To be called before it gets its name.
@@ -332,14 +332,17 @@ impl Past {
     }
 }
 
-/// Whether the file that a record tells of is there as it was left, or could be given its name just now.
+/// Whether the file that a record tells of is there as it was left.
 pub(crate) fn is_there(dir: &Path, record: &Record<'_>) -> bool {
-    let path = dir.join(&*record.name);
-    if let Ok(there) = fs::symlink_metadata(&path) {
-        return is_of(&there, record);
-    }
+    fs::symlink_metadata(dir.join(&*record.name)).is_ok_and(|there| is_of(&there, record))
+}
+
+/// Gives a file its name, if a run was killed that was just about to. Returns whether it was.
+pub(crate) fn complete(dir: &Path, record: &Record<'_>) -> bool {
     let part = dir.join(part(record.key));
-    fs::symlink_metadata(&part).is_ok_and(|there| is_of(&there, record)) && publish(dir, &part, record).is_ok()
+    let is_whole = || fs::symlink_metadata(&part).is_ok_and(|there| is_of(&there, record));
+    let is_free = || fs::symlink_metadata(dir.join(&*record.name)).is_err();
+    is_whole() && is_free() && publish(dir, &part, record).is_ok()
 }
 
 fn is_of(there: &fs::Metadata, record: &Record<'_>) -> bool {
@@ -351,7 +354,6 @@ pub(crate) fn modified(there: &fs::Metadata) -> i128 {
     i128::from(there.mtime()) * 1_000_000_000 + i128::from(there.mtime_nsec())
 }
 
-/// What a run was killed at: the file is whole, and lacks its name.
 fn publish(dir: &Path, part: &Path, record: &Record<'_>) -> io::Result<()> {
     let mut folder = dir.to_owned();
     let (folders, _) = record.name.rsplit_once('/').unwrap_or_default();
@@ -503,10 +505,8 @@ mod tests {
         let (mut past, _) = reopened(dir.path());
 
         for number in [1, 2] {
-            assert!(!past.has_met(record(number, "").key));
             assert!(past.meet(record(number, "").key));
             assert!(!past.meet(record(number, "").key));
-            assert!(past.has_met(record(number, "").key));
         }
         assert_eq!(name_of(&past, 1).as_deref(), Some("one"));
     }
@@ -536,7 +536,8 @@ mod tests {
         fs::write(&part, "four").unwrap();
         let record = Record { modified: modified(&fs::metadata(&part).unwrap()), ..record(1, "below/a") };
 
-        assert!(is_there(dir.path(), &record));
+        assert!(!is_there(dir.path(), &record) && complete(dir.path(), &record) && is_there(dir.path(), &record));
+        assert!(!complete(dir.path(), &record));
         assert_eq!(fs::read(dir.path().join("below/a")).unwrap(), b"four");
         assert!(!part.exists());
     }

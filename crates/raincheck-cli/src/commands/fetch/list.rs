@@ -96,8 +96,17 @@ impl Entry {
         self.options.as_deref()
     }
 
-    /// The same, to be set from elsewhere.
-    pub(crate) fn options_mut(&mut self) -> &mut Options {
+    /// The same, for as long as is needed.
+    pub(crate) fn into_options(self) -> Option<Box<Options>> {
+        self.options
+    }
+
+    /// Whether the list says that this is its name.
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        self.options().is_some_and(|options| options.name.as_deref() == Some(name))
+    }
+
+    fn options_mut(&mut self) -> &mut Options {
         self.options.get_or_insert_default()
     }
 }
@@ -112,6 +121,29 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.what)
     }
+}
+
+/// Writes an entry as it is read; `name` stands in place of the one that it has.
+pub(crate) fn write(url: &Url, options: Option<&Options>, name: Option<&str>) -> String {
+    let mut text = url.to_string();
+    let empty = Options::default();
+    let Options { mirrors, name: own, folder, checksum, headers, referer, user_agent, user, password } =
+        options.unwrap_or(&empty);
+    mirrors.iter().for_each(|mirror| text += &format!("\t{mirror}"));
+    text.push('\n');
+    let mut option = |name: &str, value: &str| text += &format!("  {name}={value}\n");
+    match name {
+        Some(name) => option("out", name),
+        None => {
+            own.iter().for_each(|name| option("out", name));
+            folder.iter().for_each(|folder| option("dir", folder));
+        }
+    }
+    checksum.iter().for_each(|checksum| option("checksum", &checksum.to_string()));
+    headers.iter().for_each(|(name, value)| option("header", &format!("{name}: {value}")));
+    let texts = [("referer", referer), ("user-agent", user_agent), ("http-user", user), ("http-passwd", password)];
+    texts.iter().for_each(|(name, value)| value.iter().for_each(|value| option(name, value)));
+    text
 }
 
 /// Reads one list.
@@ -176,6 +208,11 @@ impl<R: Read> List<R> {
             }
         }
         Ok(None)
+    }
+
+    /// What it is called in messages.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Whether `next` has to read, and may have to wait for it.
@@ -665,6 +702,19 @@ mod tests {
     fn the_longest_line_is_read() {
         let url = format!("http://h/{}", "a".repeat(LONGEST - 9));
         assert_eq!(shown(&format!("{url}\r\n")), [url]);
+    }
+
+    #[test]
+    fn an_entry_reads_back_as_it_is_written() {
+        let list = format!(
+            "http://h/a\thttp://m/a\n  out=x\n  dir=d\n  checksum=md5:{MD5}\n  header=X-A: b\n  referer=r\n  user-agent=me\n  \
+             http-user=u\n  http-passwd=p\n"
+        );
+        let Found::Entry(entry) = read(list.as_bytes()).remove(0) else { panic!() };
+
+        assert_eq!(write(&entry.url, entry.options(), None), list);
+        assert_eq!(write(&entry.url, entry.options(), Some("y/z")), list.replace("out=x\n  dir=d", "out=y/z"));
+        assert_eq!(write(&entry.url, None, None), "http://h/a\n");
     }
 
     #[test]

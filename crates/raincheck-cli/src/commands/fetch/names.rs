@@ -139,7 +139,29 @@ fn with(name: &str, added: &str) -> String {
 /// Whether [`Names::claim`] may have made this name of that one. As it could have been made for this key alone, it is
 /// nobody else's.
 pub(crate) fn may_come_of(name: &str, wanted: &str, key: Key) -> bool {
-    additions(key).take(4).any(|added| with(wanted, &added) == name)
+    let mut path = String::new();
+    let mut parts = name.split('/');
+    let mut wishes = wanted.split('/').peekable();
+    while let Some(wish) = wishes.next() {
+        let Some(part) = parts.next() else { return false };
+        let wish = joined(&path, wish);
+        let key = if wishes.peek().is_some() { Key::of([wish.as_bytes()]) } else { key };
+        path = joined(&path, part);
+        if !additions(key).take(4).any(|added| with(&wish, &added) == path) {
+            return false;
+        }
+    }
+    parts.next().is_none()
+}
+
+/// The name that the second of two gets.
+pub(crate) fn second(name: &str, key: Key) -> String {
+    let added = additions(key).nth(1).expect("there is no end of additions");
+    with(name, &added)
+}
+
+fn joined(folder: &str, part: &str) -> String {
+    if folder.is_empty() { part.into() } else { format!("{folder}/{part}") }
 }
 
 /// The names that are given.
@@ -170,7 +192,7 @@ impl Names {
         let Some((folders, last)) = name.rsplit_once('/') else { return name.into() };
         let mut path = String::new();
         for part in folders.split('/') {
-            let wanted = if path.is_empty() { part.to_owned() } else { format!("{path}/{part}") };
+            let wanted = joined(&path, part);
             // All that is in one folder stays together.
             let key = Key::of([wanted.as_bytes()]);
             path = additions(key)
@@ -283,6 +305,7 @@ mod tests {
         let below = names.claim("a/b", key);
         assert!(below.starts_with("a-") && below.ends_with("/b"), "{below}");
         assert_eq!(names.claim("a/c", key).split('/').next(), below.split('/').next());
+        assert!(may_come_of(&below, "a/b", key) && !may_come_of(&below, "x/b", key) && !may_come_of("a", "a/b", key));
         assert_eq!(names.claim("x/y", key), "x/y");
         assert_eq!(names.claim("X", key), "X-00000000");
     }

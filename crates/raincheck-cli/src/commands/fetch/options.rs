@@ -119,9 +119,11 @@ pub(super) struct PaceOptions {
 /// What becomes of a file that is there already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Existing {
-    /// Leave it, and ask for nothing: what has its name is whole
+    /// Leave it, and ask for nothing, if it is as this program has left it or has the right checksum; else that is a failure
     #[default]
     Skip,
+    /// Leave it, and ask for nothing, whatever it is
+    Keep,
     /// Ask whether there is a newer one, and replace it then
     Check,
     /// Fetch it anew, and replace it when the new one is whole

@@ -1,24 +1,33 @@
-//! What is to be fetched, line by line, and what each file will be called.
+//! What is to be fetched, entry by entry: under which name, and whether it is there already.
+//!
+//! All of it is settled in the order of the lists, on the thread that reads them: so it does not depend on which download
+//! ends first.
 
-use std::collections::HashSet;
 use std::fs::{self, File};
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use raincheck::fetch::{Download, FetchError, Request};
+use raincheck::fetch::{Checksum, Credentials, Download, FetchError, Request};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::hashes::Key;
+use super::journal::{self, Past, Record};
+use super::known::{Known, Ticket};
+use super::list::{self, Entry, Found, List, Options, Problem};
+use super::names;
 use super::options::Existing;
+use super::sums::{self, Sums};
+use super::template::{Template, Values};
 use crate::batch::feed::Produce;
 use crate::error::Error;
 
-/// The name of what has none: a URL that ends with a slash.
-const NAMELESS: &str = "index.html";
-/// Room is left for what the temporary name adds, of the 255 bytes that file systems allow.
-const LONGEST: usize = 200;
+/// A pipe that says nothing for so long may be waiting for us, and an entry does not wait for its options any longer.
+const SILENCE: Duration = Duration::from_millis(100);
 
-/// What one line came to.
+/// What one entry came to.
 #[derive(Debug)]
 pub(super) enum Planned {
     Fetch(Box<Download>),
@@ -31,6 +40,8 @@ pub(super) enum Planned {
         what: String,
         why: String,
     },
+    /// Something that the user should know, and that is about no file.
+    Warning(String),
 }
 
 /// What all downloads have in common.
@@ -40,23 +51,27 @@ pub(super) struct Common {
     pub(super) existing: Existing,
     pub(super) method: Option<String>,
     pub(super) body: Option<Vec<u8>>,
+    /// What files are called, if not as their URLs end.
+    pub(super) template: Option<Template>,
+    /// Whether servers may name files.
+    pub(super) named_by_server: bool,
+    pub(super) sums: Sums,
+    /// Whether nothing is to be done, but only told.
+    pub(super) dry: bool,
 }
 
 /// Reads URLs and lists.
 pub(super) struct Plan {
-    common: Arc<Common>,
-    urls: std::vec::IntoIter<String>,
-    lists: std::vec::IntoIter<(PathBuf, Lines)>,
-    open: Option<(PathBuf, Lines)>,
-    line: u64,
+    common: Common,
+    known: Arc<Known>,
+    past: Past,
+    arguments: std::iter::Enumerate<std::vec::IntoIter<String>>,
+    lists: std::vec::IntoIter<List<Input>>,
+    list: Option<List<Input>>,
     number: u64,
-    /// Of what was planned: URLs and names, each as a number that no two share but by an accident of one in 2^64 pairs.
-    urls_seen: HashSet<u64>,
-    names_taken: HashSet<u64>,
-    hasher: BuildHasherDefault<DefaultHasher>,
 }
 
-type Lines = Box<dyn BufRead + Send>;
+type Input = Box<dyn Read + Send>;
 
 impl Plan {
     /// Opens all lists.
@@ -64,82 +79,150 @@ impl Plan {
     /// # Errors
     ///
     /// A usage error that names the list that cannot be read.
-    pub(super) fn open(urls: Vec<String>, lists: &[PathBuf], common: Common) -> Result<Self, Error> {
-        let mut opened = Vec::new();
-        for path in lists {
-            let lines: Lines = if path.as_os_str() == "-" {
-                Box::new(BufReader::new(io::stdin()))
-            } else {
-                let file = File::open(path)
-                    .map_err(|error| Error::usage(format!("cannot read `{}`", path.display())).because(error))?;
-                Box::new(BufReader::with_capacity(64 * 1024, file))
-            };
-            opened.push((path.clone(), lines));
-        }
-        Ok(Self {
-            common: Arc::new(common),
-            urls: urls.into_iter(),
-            lists: opened.into_iter(),
-            open: None,
-            line: 0,
-            number: 0,
-            urls_seen: HashSet::new(),
-            names_taken: HashSet::new(),
-            hasher: BuildHasherDefault::default(),
-        })
+    pub(super) fn open(
+        urls: Vec<String>,
+        lists: &[PathBuf],
+        common: Common,
+        known: Arc<Known>,
+        past: Past,
+    ) -> Result<Self, Error> {
+        let lists: Vec<_> = lists.iter().map(|path| open(path)).collect::<Result<_, _>>()?;
+        let arguments = urls.into_iter().enumerate();
+        Ok(Self { common, known, past, arguments, lists: lists.into_iter(), list: None, number: 0 })
     }
 
-    /// The next line that is one, and where it stands.
-    fn line(&mut self) -> Result<Option<(String, String)>, Error> {
-        if let Some(url) = self.urls.next() {
-            return Ok(Some((url, "command line".into())));
+    fn found(&mut self) -> Result<Option<Found>, Error> {
+        if let Some((place, url)) = self.arguments.next() {
+            return Ok(Some(list::argument(&url, place as u64 + 1).map_or_else(Found::Problem, Found::Entry)));
         }
         loop {
-            let Some((path, lines)) = &mut self.open else {
-                let Some(next) = self.lists.next() else { return Ok(None) };
-                (self.open, self.line) = (Some(next), 0);
+            let Some(list) = &mut self.list else {
+                self.list = self.lists.next();
+                if self.list.is_none() {
+                    return Ok(None);
+                }
                 continue;
             };
-            let mut line = Vec::new();
-            let read = lines.read_until(b'\n', &mut line);
-            let read = read.map_err(|error| Error::new(format!("cannot read `{}`", path.display())).because(error))?;
-            if read == 0 {
-                self.open = None;
-                continue;
+            let found = list.next().map_err(|error| {
+                let name = list.name();
+                Error::new(format!("cannot read `{name}`")).because(error).hint("what was read so far was fetched")
+            })?;
+            if found.is_some() {
+                return Ok(found);
             }
-            self.line += 1;
-            let line = String::from_utf8_lossy(&line);
-            let line = line.trim_matches(['\u{feff}', ' ', '\r', '\n']);
-            if !line.is_empty() && !line.starts_with('#') {
-                return Ok(Some((line.into(), format!("{}:{}", path.display(), self.line))));
-            }
+            self.list = None;
         }
     }
 
-    fn plan(&mut self, line: &str) -> Result<Option<Planned>, FetchError> {
-        let mut fields = line.split('\t').map(str::trim);
-        let url = fields.next().unwrap_or_default();
-        let request = self.request(url)?;
-        if !self.urls_seen.insert(self.hasher.hash_one((request.url().as_str(), request.method().as_str()))) {
+    /// What becomes of an entry. `None` if it has come before.
+    fn plan(&mut self, entry: Entry) -> Result<Option<Planned>, FetchError> {
+        let own_name = entry.options().and_then(|options| options.name.as_deref());
+        let key = self.key(&entry, own_name);
+        if !self.past.meet(key) {
+            self.known.count_repeated();
             return Ok(None);
         }
-        let mut name = None;
-        let mut download = Download::new(request);
-        for field in fields.filter(|field| !field.is_empty()) {
-            if field.starts_with("http://") || field.starts_with("https://") {
-                download = download.mirror(field)?;
-            } else if let Ok(checksum) = field.parse() {
-                download = download.checksum(checksum);
-            } else {
-                name = Some(field);
-            }
-        }
-        let name = match name {
-            Some(name) => safe_path(name),
-            None => safe(&last_segment(download.request().url().path())).into(),
+        self.number += 1;
+        let wanted = self.wanted_name(&entry, key);
+        let named_by_server = self.common.named_by_server && own_name.is_none();
+        let record = self.record(&entry, key, &wanted, named_by_server);
+        let name = match &record {
+            Some(record) => record.name.to_string(),
+            None => self.known.names().claim(&wanted, key),
         };
-        let name = self.free(name);
-        Ok(Some(self.beside_what_is_there(download, &name)))
+        let checksum = entry.options().and_then(|options| options.checksum.as_ref());
+        let checksum = checksum.or_else(|| self.common.sums.of(&name)).cloned();
+        let mut download = self.download(&entry, key, &name)?;
+        if let Some(checksum) = &checksum {
+            download = download.checksum(checksum.clone());
+        }
+        let planned = self.beside_what_is_there(download, &name, record.as_ref(), checksum.as_ref());
+        if matches!(planned, Planned::Fetch(_)) {
+            let options = entry.into_options();
+            let ticket = Ticket { key, options, named_by_server, late_name: None };
+            self.known.tickets().insert(self.number, ticket);
+        }
+        Ok(Some(planned))
+    }
+
+    /// The key of an entry that is to have this name, if the name is the entry's own.
+    fn key(&self, entry: &Entry, name: Option<&str>) -> Key {
+        let Common { method, body, .. } = &self.common;
+        let mut texts: Vec<&[u8]> = vec![entry.url.as_str().as_bytes()];
+        if method.is_some() || body.is_some() {
+            texts.extend([&b"method"[..], method.as_deref().unwrap_or_default().as_bytes()]);
+            texts.push(body.as_deref().unwrap_or_default());
+        }
+        if let Some(name) = name {
+            texts.extend([&b"name"[..], name.as_bytes()]);
+        }
+        if let Some(Options { folder, headers, referer, user_agent, user, .. }) = entry.options() {
+            let folder = folder.as_ref().filter(|_| name.is_none_or(|name| entry.has_name(name)));
+            let texts_of = [
+                ("folder", folder),
+                ("referer", referer.as_ref()),
+                ("agent", user_agent.as_ref()),
+                ("user", user.as_ref()),
+            ];
+            for (what, text) in texts_of.into_iter().filter_map(|(what, text)| Some((what, text?))) {
+                texts.extend([what.as_bytes(), text.as_bytes()]);
+            }
+            headers.iter().for_each(|(name, value)| texts.extend([&b"header"[..], name.as_bytes(), value.as_bytes()]));
+        }
+        Key::of(texts)
+    }
+
+    /// The name that it has if nobody else has it.
+    fn wanted_name(&self, entry: &Entry, key: Key) -> String {
+        let options = entry.options();
+        let name = match (options.and_then(|options| options.name.as_deref()), &self.common.template) {
+            (Some(name), _) => names::path(name),
+            (None, Some(template)) => template.fill(Values { url: &entry.url, key, number: self.number }),
+            (None, None) => names::of_url(&entry.url),
+        };
+        match options.and_then(|options| options.folder.as_deref()) {
+            Some(folder) => names::path(&format!("{folder}/{name}")),
+            None => names::path(&name),
+        }
+    }
+
+    /// What an earlier run has written of it, if it would have the same name again.
+    fn record(&self, entry: &Entry, key: Key, wanted: &str, named_by_server: bool) -> Option<Record<'static>> {
+        let url = entry.url.as_str();
+        if let Some(record) = self.past.record(key, url) {
+            let fits = names::may_come_of(&record.name, wanted, key) || (named_by_server && record.named_by_server);
+            return fits.then_some(record);
+        }
+        // A list of what failed tells the name: what was fetched by it is ours, too.
+        let has_own = entry.options().is_some_and(|options| options.name.is_some());
+        let told = [wanted.to_owned(), names::second(wanted, key)];
+        let mut told = told.iter().filter(|_| !has_own);
+        told.find_map(|name| self.past.record(self.key(entry, Some(name)), url).filter(|record| record.name == **name))
+    }
+
+    fn download(&self, entry: &Entry, key: Key, name: &str) -> Result<Download, FetchError> {
+        let mut request = self.request(entry.url.as_str())?;
+        let mut mirrors = &[][..];
+        if let Some(options) = entry.options() {
+            for (name, value) in &options.headers {
+                request = request.header(name, value)?;
+            }
+            for (name, value) in [("referer", &options.referer), ("user-agent", &options.user_agent)] {
+                if let Some(value) = value {
+                    request = request.header(name, value)?;
+                }
+            }
+            if let Some(user) = &options.user {
+                request =
+                    request.credentials(Credentials::basic(user, options.password.as_deref().unwrap_or_default()));
+            }
+            mirrors = &options.mirrors;
+        }
+        let mut download = Download::new(request).to(name).temporary(journal::part(key)).numbered(self.number);
+        for mirror in mirrors {
+            download = download.mirror(mirror.as_str())?;
+        }
+        Ok(download)
     }
 
     fn request(&self, url: &str) -> Result<Request, FetchError> {
@@ -159,163 +242,325 @@ impl Plan {
         })
     }
 
-    /// What becomes of it, if there is a file of that name.
-    fn beside_what_is_there(&self, download: Download, name: &Path) -> Planned {
-        let path = self.common.dir.join(name);
-        let there = fs::symlink_metadata(&path).ok();
-        let download = download.to(name).replace(self.common.existing == Existing::Replace);
-        match (there, self.common.existing) {
-            (None, _) | (_, Existing::Replace) => Planned::Fetch(Box::new(download)),
-            (Some(_), Existing::Skip) => Planned::There { url: download.request().url().to_string() },
-            (Some(_), Existing::Fail) => Planned::Bad {
-                what: download.request().url().to_string(),
-                why: format!("there is a file `{}` already", path.display()),
-            },
-            (Some(there), Existing::Check) => {
-                let since = there.modified().map(httpdate::fmt_http_date).unwrap_or_default();
-                Planned::Fetch(Box::new(download.replace(true).if_modified_since(&since)))
+    /// What becomes of it, if there is a file of that name, or was.
+    fn beside_what_is_there(
+        &self,
+        download: Download,
+        name: &str,
+        record: Option<&Record<'_>>,
+        checksum: Option<&Checksum>,
+    ) -> Planned {
+        let Common { dir, existing, .. } = &self.common;
+        let path = dir.join(name);
+        let url = || download.request().url().to_string();
+        let ours = record
+            .filter(|record| journal::is_there(dir, record) || (!self.common.dry && journal::complete(dir, record)));
+        let is_right = || match checksum {
+            Some(checksum) => {
+                let was_right = ours.is_some_and(|record| record.checksum.as_deref() == Some(&*checksum.to_string()));
+                was_right || sums::has(&path, checksum).unwrap_or(false)
+            }
+            // What is as this program has left it was whole.
+            None => ours.is_some(),
+        };
+        let is_there = fs::symlink_metadata(&path).is_ok();
+        match existing {
+            Existing::Replace => Planned::Fetch(Box::new(download.replace(true))),
+            _ if !is_there => Planned::Fetch(Box::new(download)),
+            Existing::Fail => {
+                Planned::Bad { what: url(), why: format!("there is a file `{}` already", path.display()) }
+            }
+            Existing::Keep => Planned::There { url: url() },
+            Existing::Skip if is_right() => Planned::There { url: url() },
+            // Ours, and not what it should be: the sum was not known then, or is of a later version.
+            Existing::Skip if ours.is_some() => Planned::Fetch(Box::new(download.replace(true))),
+            Existing::Skip => {
+                let why = match (record, checksum) {
+                    (_, Some(_)) => "has another checksum",
+                    (Some(_), None) => "has changed since it was fetched",
+                    (None, None) => "was not fetched by this program, which cannot tell whether it is whole",
+                };
+                let why = format!(
+                    "the file `{}` {why}; `--existing keep` leaves it, and `replace` replaces it",
+                    path.display()
+                );
+                Planned::Bad { what: url(), why }
+            }
+            Existing::Check => {
+                let mut download = download.replace(true);
+                if let Some(record) = ours {
+                    if let Some(etag) = &record.etag {
+                        download = download.if_none_match(etag);
+                    }
+                    if let Some(date) = &record.last_modified {
+                        download = download.if_modified_since(date);
+                    }
+                }
+                Planned::Fetch(Box::new(download))
             }
         }
-    }
-
-    /// The name, or if it is taken by another URL, one like it: `logo.png`, `logo.2.png`.
-    fn free(&mut self, name: PathBuf) -> PathBuf {
-        let mut candidate = name.clone();
-        let mut number = 2;
-        // Names are told apart as on file systems that ignore case.
-        while !self.names_taken.insert(self.hasher.hash_one(candidate.to_string_lossy().to_lowercase())) {
-            candidate = numbered(&name, number);
-            number += 1;
-        }
-        candidate
     }
 }
 
 impl Produce for Plan {
-    type Input = (u64, Planned);
+    type Input = Planned;
 
-    fn next(&mut self) -> Result<Option<(u64, Planned)>, Error> {
-        while let Some((line, place)) = self.line()? {
-            let planned = match self.plan(&line) {
-                Ok(Some(planned)) => planned,
-                Ok(None) => continue,
-                Err(error) => Planned::Bad { what: place, why: error.to_string() },
-            };
-            self.number += 1;
-            let planned = match planned {
-                Planned::Fetch(download) => Planned::Fetch(Box::new(download.numbered(self.number))),
-                other => other,
-            };
-            return Ok(Some((self.number, planned)));
+    fn next(&mut self) -> Result<Option<Planned>, Error> {
+        while let Some(found) = self.found()? {
+            match found {
+                Found::Entry(entry) => {
+                    let place = entry.place.to_string();
+                    match self.plan(entry) {
+                        Ok(None) => {}
+                        Ok(Some(planned)) => return Ok(Some(planned)),
+                        Err(error) => return Ok(Some(Planned::Bad { what: place, why: error.to_string() })),
+                    }
+                }
+                Found::Problem(Problem { place, what, hint, .. }) => {
+                    let why = hint.map_or_else(|| what.clone(), |hint| format!("{what}; {hint}"));
+                    return Ok(Some(Planned::Bad { what: place.to_string(), why }));
+                }
+                Found::Unused { place, option } => {
+                    let text = format!("{place}: the option `{option}` means nothing here, and is passed over");
+                    return Ok(Some(Planned::Warning(text)));
+                }
+            }
         }
         Ok(None)
     }
 
     fn may_block(&self) -> bool {
         // A pipe that is slow must not keep what has come of it waiting.
-        self.open.as_ref().is_some_and(|(path, _)| path.as_os_str() == "-" || !path.is_file())
+        self.list.as_ref().is_some_and(List::must_read)
     }
 }
 
-/// The last part of a path, with what is escaped in it.
-fn last_segment(path: &str) -> String {
-    let segment = path.rsplit('/').next().unwrap_or_default();
-    percent_encoding::percent_decode_str(segment).decode_utf8_lossy().into_owned()
-}
-
-/// A name for one file, which leads nowhere else and hides nowhere.
-fn safe(name: &str) -> String {
-    let name: String = name.chars().map(|c| if c == '/' || c == '\\' || c.is_control() { '_' } else { c }).collect();
-    let name = match name.trim() {
-        "" => NAMELESS.into(),
-        name if name.starts_with('.') => format!("_{name}"),
-        name => name.to_owned(),
+fn open(path: &Path) -> Result<List<Input>, Error> {
+    let cannot = |error: io::Error| Error::usage(format!("cannot read `{}`", path.display())).because(error);
+    let (file, name) = if path.as_os_str() == "-" {
+        let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(cannot)?;
+        (File::from(stdin), "stdin".to_owned())
+    } else {
+        (File::open(path).map_err(cannot)?, path.display().to_string())
     };
-    if name.len() <= LONGEST {
-        return name;
+    let there = file.metadata().map_err(cannot)?;
+    // To open a folder works, and to read it does not.
+    if there.is_dir() {
+        return Err(cannot(io::ErrorKind::IsADirectory.into()));
     }
-    let (stem, ending) = match name.rsplit_once('.') {
-        Some((stem, ending)) if ending.len() <= 16 => (stem, format!(".{ending}")),
-        _ => (name.as_str(), String::new()),
-    };
-    let mut end = LONGEST - ending.len();
-    while !stem.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}{ending}", &stem[..end])
+    let waits = if there.is_file() { None } else { Some(file.as_fd().try_clone_to_owned().map_err(cannot)?) };
+    Ok(List::new(Box::new(file), &name, move || waits.as_ref().is_some_and(is_silent)))
 }
 
-/// The same for a name with subfolders.
-fn safe_path(name: &str) -> PathBuf {
-    let parts = name.split('/').filter(|part| !part.is_empty() && *part != ".");
-    let path: PathBuf = parts.map(|part| if part == ".." { "_".into() } else { safe(part) }).collect();
-    if path.as_os_str().is_empty() { NAMELESS.into() } else { path }
-}
-
-fn numbered(name: &Path, number: u64) -> PathBuf {
-    let stem = name.file_stem().unwrap_or_default().to_string_lossy();
-    match name.extension() {
-        Some(ending) => name.with_file_name(format!("{stem}.{number}.{}", ending.to_string_lossy())),
-        None => name.with_file_name(format!("{stem}.{number}")),
-    }
+/// Waits a little for more, and tells whether nothing came.
+fn is_silent(file: &OwnedFd) -> bool {
+    let limit = Timespec { tv_sec: 0, tv_nsec: SILENCE.as_nanos() as i64 };
+    matches!(poll(&mut [PollFd::new(file, PollFlags::IN)], Some(&limit)), Ok(0))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
+    use crate::commands::fetch::names::Names;
 
-    fn plan(lines: &[&str]) -> Vec<Planned> {
-        let common = Common { dir: "/nonexistent".into(), existing: Existing::Skip, method: None, body: None };
-        let lines = lines.iter().map(ToString::to_string).collect();
-        let mut plan = Plan::open(lines, &[], common).unwrap();
-        std::iter::from_fn(|| plan.next().unwrap().map(|(_, planned)| planned)).collect()
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn common(&self) -> Common {
+            Common {
+                dir: self.0.path().into(),
+                existing: Existing::Skip,
+                method: None,
+                body: None,
+                template: None,
+                named_by_server: false,
+                sums: Sums::default(),
+                dry: true,
+            }
+        }
+
+        /// What becomes of these lines, after what the journal says.
+        fn plan(&self, lines: &str, common: Common) -> Vec<Planned> {
+            let list = self.0.path().join("list");
+            fs::write(&list, lines).unwrap();
+            let mut names = Names::default();
+            let past = Past::read(self.0.path(), |record| names.keep(&record.name)).unwrap();
+            let known = Arc::new(Known::new(self.0.path(), None, names));
+            let mut plan = Plan::open(vec![], &[list], common, known, past).unwrap();
+            std::iter::from_fn(|| plan.next().unwrap()).collect()
+        }
+
+        fn names(&self, lines: &str) -> Vec<String> {
+            self.names_with(lines, self.common())
+        }
+
+        fn names_with(&self, lines: &str, common: Common) -> Vec<String> {
+            let name = |planned: &Planned| match planned {
+                Planned::Fetch(download) => download.name().unwrap().display().to_string(),
+                other => panic!("{other:?}"),
+            };
+            self.plan(lines, common).iter().map(name).collect()
+        }
+
+        /// Does as if everything planned was fetched, and was what its URL is.
+        fn fetch(&self, lines: &str, common: Common) {
+            let list = self.0.path().join("list");
+            fs::write(&list, lines).unwrap();
+            let mut names = Names::default();
+            let (journal, past) = journal::Journal::open(self.0.path(), |record| names.keep(&record.name)).unwrap();
+            let known = Arc::new(Known::new(self.0.path(), Some(journal), names));
+            let mut plan = Plan::open(vec![], &[list], common, Arc::clone(&known), past).unwrap();
+            while let Some(planned) = plan.next().unwrap() {
+                let Planned::Fetch(download) = planned else { continue };
+                let (name, url) = (download.name().unwrap(), download.request().url().to_string());
+                let path = self.0.path().join(name);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(&path, &url).unwrap();
+                let there = fs::metadata(&path).unwrap();
+                let record = Record {
+                    key: known.tickets()[&download.number()].key,
+                    name: name.to_string_lossy(),
+                    named_by_server: false,
+                    size: there.len(),
+                    modified: journal::modified(&there),
+                    fetched: 0,
+                    etag: Some("\"e\"".into()),
+                    last_modified: None,
+                    checksum: None,
+                    url: Cow::Borrowed(&url),
+                };
+                known.journal().unwrap().whole(&record).unwrap();
+            }
+        }
     }
 
-    fn names(lines: &[&str]) -> Vec<String> {
-        let name = |planned: &Planned| match planned {
-            Planned::Fetch(download) => download.name().unwrap().display().to_string(),
-            other => panic!("{other:?}"),
+    /// In a word each.
+    fn words(planned: &[Planned]) -> Vec<&'static str> {
+        let word = |planned: &Planned| match planned {
+            Planned::Fetch(_) => "fetch",
+            Planned::There { .. } => "there",
+            Planned::Bad { .. } => "bad",
+            Planned::Warning(_) => "warning",
         };
-        plan(lines).iter().map(name).collect()
+        planned.iter().map(word).collect()
     }
 
+    const THREE: &str = "http://h/1/a.png\nhttp://h/2/a.png\nhttp://h/3/A.png\n";
+
     #[test]
-    fn names_come_from_the_url_or_the_list() {
+    fn names_come_from_the_url_the_list_or_the_template() {
+        let folder = Folder::new();
+        let list = "http://h/a/b.png?x=1\nhttp://h/\nhttp://h/e\tsub/f.bin\nhttp://h/g\n  dir=d\n  out=../i\n";
+
+        assert_eq!(folder.names(list), ["b.png", "index.html", "sub/f.bin", "d/_/i"]);
+        let template = Template::parse("{host}/{#2}-{name}").ok();
         assert_eq!(
-            names(&["http://h/a/b.png?x=1", "http://h/", "http://h/c%20d", "http://h/e\tsub/f.bin"]),
-            ["b.png", "index.html", "c d", "sub/f.bin"]
+            folder.names_with(list, Common { template, ..folder.common() }),
+            ["h/01-b.png", "h/02-index.html", "sub/f.bin", "d/_/i"]
         );
     }
 
     #[test]
-    fn no_two_urls_have_one_name_and_no_url_is_fetched_twice() {
-        assert_eq!(
-            names(&["http://h/1/a.png", "http://h/2/a.png", "http://h/1/a.png", "http://h/3/A.png"]),
-            ["a.png", "a.2.png", "A.3.png"]
-        );
+    fn no_two_urls_have_one_name_and_no_url_is_planned_twice() {
+        let folder = Folder::new();
+        let names = folder.names(&format!("{THREE}{THREE}http://H:80/1/a.png#x\n"));
+
+        assert_eq!((names.len(), &*names[0]), (3, "a.png"));
+        assert!(names[1].starts_with("a-") && names[2].starts_with("A-"), "{names:?}");
     }
 
     #[test]
-    fn no_name_leads_elsewhere() {
-        assert_eq!(
-            names(&[
-                "http://h/..%2f..%2fetc%2fpasswd",
-                "http://h/x\t../../etc/passwd",
-                "http://h/.ssh",
-                "http://h/a%00b",
-                "http://h/y\t/abs"
-            ]),
-            ["_.._.._etc_passwd", "_/_/etc/passwd", "_.ssh", "a_b", "abs"]
-        );
-        let long = format!("http://h/{}.tar.gz", "é".repeat(300));
-        assert!(names(&[&long])[0].len() <= LONGEST);
+    fn one_url_under_two_names_is_two_wishes() {
+        let folder = Folder::new();
+
+        assert_eq!(folder.names("http://h/a\tx\nhttp://h/a\ty\nhttp://h/a\tx\n"), ["x", "y"]);
+    }
+
+    #[test]
+    fn what_is_there_as_it_was_left_is_not_fetched_again() {
+        let folder = Folder::new();
+        folder.fetch(THREE, folder.common());
+
+        assert_eq!(words(&folder.plan(THREE, folder.common())), ["there", "there", "there"]);
+        // Whatever the order, and whatever else there is.
+        let other = "http://h/0/a.png\nhttp://h/3/A.png\nhttp://h/2/a.png\nhttp://h/1/a.png\n";
+        assert_eq!(words(&folder.plan(other, folder.common())), ["fetch", "there", "there", "there"]);
+    }
+
+    #[test]
+    fn what_is_gone_is_fetched_again_under_its_name() {
+        let folder = Folder::new();
+        let names = folder.names(THREE);
+        folder.fetch(THREE, folder.common());
+        fs::remove_file(folder.0.path().join(&names[1])).unwrap();
+
+        let planned = folder.plan(THREE, folder.common());
+        assert_eq!(words(&planned), ["there", "fetch", "there"]);
+        let Planned::Fetch(download) = &planned[1] else { panic!() };
+        assert_eq!(download.name(), Some(Path::new(&names[1])));
+    }
+
+    #[test]
+    fn a_file_that_is_not_ours_or_has_changed_is_in_the_way() {
+        let folder = Folder::new();
+        folder.fetch("http://h/a\n", folder.common());
+        for name in ["a", "b"] {
+            fs::write(folder.0.path().join(name), "mine").unwrap();
+        }
+
+        let with = |existing| words(&folder.plan("http://h/a\nhttp://h/b\n", Common { existing, ..folder.common() }));
+        assert_eq!(with(Existing::Skip), ["bad", "bad"]);
+        assert_eq!(with(Existing::Fail), ["bad", "bad"]);
+        assert_eq!(with(Existing::Keep), ["there", "there"]);
+        assert_eq!(with(Existing::Replace), ["fetch", "fetch"]);
+        assert_eq!(with(Existing::Check), ["fetch", "fetch"]);
+    }
+
+    #[test]
+    fn a_checksum_decides_whoever_has_brought_the_file() {
+        let folder = Folder::new();
+        fs::write(folder.0.path().join("a"), "abc").unwrap();
+        let list = |sum: &str| words(&folder.plan(&format!("http://h/a\tmd5:{sum}\n"), folder.common()));
+
+        assert_eq!(list("900150983cd24fb0d6963f7d28e17f72"), ["there"]);
+        assert_eq!(list("900150983cd24fb0d6963f7d28e17f73"), ["bad"]);
+
+        folder.fetch("http://h/b\n", folder.common());
+        let other = format!("http://h/b\tmd5:{}\n", "0".repeat(32));
+        assert_eq!(words(&folder.plan(&other, folder.common())), ["fetch"]);
+    }
+
+    #[test]
+    fn what_was_fetched_by_a_list_of_what_failed_is_known_to_the_first_list() {
+        let folder = Folder::new();
+        let template = || Template::parse("{#}-{name}").ok();
+        let by_number = || Common { template: template(), ..folder.common() };
+        let names = folder.names_with(THREE, by_number());
+        folder.fetch(&format!("http://h/2/a.png\n  out={}\n", names[1]), folder.common());
+
+        assert_eq!(words(&folder.plan(THREE, by_number())), ["fetch", "there", "fetch"]);
+    }
+
+    #[test]
+    fn with_another_template_files_are_fetched_under_their_new_names() {
+        let folder = Folder::new();
+        folder.fetch(THREE, folder.common());
+        let template = Template::parse("{path}").ok();
+
+        assert_eq!(folder.names_with(THREE, Common { template, ..folder.common() }), ["1/a.png", "2/a.png", "3/A.png"]);
     }
 
     #[test]
     fn a_bad_line_is_told_and_the_rest_goes_on() {
-        let planned = plan(&["ftp://h/a", "http://h/b", "nonsense"]);
+        let folder = Folder::new();
 
-        let bad = |planned: &Planned| matches!(planned, Planned::Bad { .. });
-        assert_eq!(planned.iter().map(bad).collect::<Vec<_>>(), [true, false, true]);
+        let planned = folder.plan("ftp://h/a\nhttp://h/b\n  split=3\nnonsense\n", folder.common());
+        assert_eq!(words(&planned), ["bad", "warning", "fetch", "bad"]);
     }
 }

@@ -13,14 +13,14 @@ use crate::report::event::{Expected, Outcome, Status};
 
 /// The planned downloads. What is there already, or cannot be fetched, is told to the report on the way.
 pub(super) struct Planner {
-    feed: Feed<(u64, Planned)>,
+    feed: Feed<Planned>,
     follow: Arc<Follow>,
     report: Arc<Report>,
     counted: bool,
 }
 
 impl Planner {
-    pub(super) fn new(feed: Feed<(u64, Planned)>, follow: Arc<Follow>, report: Arc<Report>) -> Self {
+    pub(super) fn new(feed: Feed<Planned>, follow: Arc<Follow>, report: Arc<Report>) -> Self {
         Self { feed, follow, report, counted: false }
     }
 
@@ -40,7 +40,7 @@ impl Source for Planner {
         loop {
             self.count();
             let planned = match self.feed.next() {
-                Next::Input((_, planned)) => planned,
+                Next::Input(planned) => planned,
                 Next::Later => return Pulled::Later,
                 Next::End => return Pulled::End,
             };
@@ -50,6 +50,7 @@ impl Source for Planner {
                     let outcome = Outcome { detail: Some("there already".into()), ..Outcome::done(0) };
                     self.follow.not_planned(&url, outcome);
                 }
+                Planned::Warning(text) => self.report.warn(text),
                 Planned::Bad { what, why } => {
                     self.follow.not_planned(&what, Outcome::not_done(Status::Failed, why));
                 }

@@ -1,11 +1,14 @@
 //! Checksums that files must have, from a list as `sha256sum` writes it.
 
 use std::collections::HashMap;
-use std::io::{self, BufRead};
+use std::fs::File;
+use std::io::{self, BufRead, Read};
+use std::path::Path;
 
 use raincheck::fetch::{Algorithm as Wanted, Checksum};
 
 use crate::commands::hash::algorithm::Algorithm;
+use crate::commands::hash::hashers::Hashers;
 use crate::commands::hash::line::{Ending, Parser};
 
 /// What a list of sums can be of here; the length of a sum tells which.
@@ -57,6 +60,28 @@ impl Sums {
     }
 }
 
+/// Whether the file there adds up to this.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub(crate) fn has(path: &Path, checksum: &Checksum) -> io::Result<bool> {
+    let algorithm = ALGORITHMS.into_iter().find(|algorithm| wanted(*algorithm) == checksum.algorithm());
+    let Some(algorithm) = algorithm else { return Ok(false) };
+    let mut hashers = Hashers::new(&[algorithm]);
+    let mut file = File::open(path)?;
+    let mut piece = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => break,
+            Ok(length) => hashers.update(&piece[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(hashers.finish().iter().any(|sum| sum.to_string() == checksum.hex()))
+}
+
 fn wanted(algorithm: Algorithm) -> Wanted {
     match algorithm {
         Algorithm::Sha256 => Wanted::Sha256,
@@ -75,6 +100,18 @@ fn plain(name: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_has_its_own_sum_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, "abc").unwrap();
+        let has = |sum: &str| has(&path, &sum.parse().unwrap()).unwrap();
+
+        assert!(has("md5:900150983cd24fb0d6963f7d28e17f72"));
+        assert!(has("sha1:a9993e364706816aba3e25717850c26c9cd0d89d"));
+        assert!(!has("md5:900150983cd24fb0d6963f7d28e17f73"));
+    }
 
     #[test]
     fn sums_are_found_by_the_whole_name_or_by_its_last_part() {
