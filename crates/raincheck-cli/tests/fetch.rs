@@ -173,7 +173,7 @@ impl Run {
     fn names(&self) -> Vec<String> {
         let mut names = Vec::new();
         below(&self.dir.path().join("got"), &mut names);
-        names.retain(|name| !matches!(name.as_str(), "journal" | "lock"));
+        names.retain(|name| name != "journal");
         names.sort();
         names
     }
@@ -556,4 +556,137 @@ fn downloads_from_a_pipe_begin_before_it_ends() {
 
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
     assert_eq!(run.names(), ["a", "b"]);
+}
+
+#[test]
+fn what_sites_ask_of_robots_counts_if_asked_for() {
+    let server = Server::start(|asked| match asked.path.as_str() {
+        "/robots.txt" => Does::Answers(200, String::new(), b"User-agent: *\nDisallow: /private\n".into()),
+        "/tagged" => Does::Answers(200, "x-robots-tag: noai\r\n".into(), body("/tagged", 10)),
+        path => Does::Answers(200, String::new(), body(path, 10)),
+    });
+    let run = Run::new();
+    let urls = ["/private/a", "/tagged", "/b"].map(|path| server.url(path));
+    let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+
+    let output = run.fetch(&[&["--robots"], &urls[..]].concat());
+
+    let told = stderr(&output);
+    assert_eq!((output.status.code(), run.names()), (Some(1), vec!["b".into()]), "{told}");
+    assert!(told.contains("/robots.txt") && told.contains("X-Robots-Tag: noai"), "{told}");
+    let asked = server.asked();
+    assert_eq!(asked.iter().filter(|asked| asked.path == "/robots.txt").count(), 1);
+    assert!(asked.iter().all(|asked| asked.path != "/private/a"));
+    assert_eq!(run.fetch(&urls).status.code(), Some(0));
+}
+
+#[test]
+fn a_site_that_does_not_say_what_it_asks_of_robots_is_left_alone() {
+    let server = Server::start(|asked| match asked.path.as_str() {
+        "/robots.txt" => Does::Answers(503, String::new(), Vec::new()),
+        path => Does::Answers(200, String::new(), body(path, 10)),
+    });
+    let run = Run::new();
+
+    let output = run.fetch(&["--robots", &server.url("/a")]);
+
+    assert_eq!((output.status.code(), server.asked().len()), (Some(1), 1), "{}", stderr(&output));
+}
+
+#[test]
+fn a_server_may_name_files_if_asked_for_and_is_not_asked_again() {
+    let server = Server::start(|asked| {
+        let name = "content-disposition: attachment; filename=\"../../report.pdf\"\r\n";
+        Does::Answers(200, name.into(), body(&asked.path, 10))
+    });
+    let run = Run::new();
+    let urls = [server.url("/get?1"), server.url("/get?2")];
+    let fetch = || run.fetch(&["--server-names", &urls[0], &urls[1]]);
+
+    let first = fetch();
+    let names = run.names();
+    assert!(names.len() == 2 && names[0].starts_with("report-") && names[1] == "report.pdf", "{names:?}");
+    let second = fetch();
+
+    assert_eq!((first.status.code(), second.status.code()), (Some(0), Some(0)), "{}", stderr(&second));
+    assert_eq!((run.names(), server.asked().len()), (names, 2));
+}
+
+#[test]
+fn what_failed_keeps_its_name_its_headers_and_its_mirrors() {
+    let server = Server::start(|asked| match asked.before {
+        0 => Does::Answers(404, String::new(), Vec::new()),
+        _ => Does::Answers(200, String::new(), body(&asked.path, 10)),
+    });
+    let run = Run::new();
+    let (list, failed) = (run.dir.path().join("list"), run.dir.path().join("failed"));
+    let (list, failed) = (list.to_str().unwrap(), failed.to_str().unwrap());
+    fs::write(list, format!("{0}/a\n  header=X-A: b\n  http-user=me\n  http-passwd=secret\n{0}/c\n", server.address))
+        .unwrap();
+
+    let first = run.fetch(&["-i", list, "--name", "{#2}-{name}", "--failed", failed]);
+    let told = fs::read_to_string(failed).unwrap();
+    let second = run.fetch(&["-i", failed]);
+    let third = run.fetch(&["-i", list, "--name", "{#2}-{name}"]);
+
+    assert!(told.contains("  out=01-a\n  header=X-A: b\n  http-user=me\n  http-passwd=secret\n"), "{told}");
+    assert!(!stderr(&first).contains("secret"));
+    assert_eq!((first.status.code(), second.status.code(), third.status.code()), (Some(1), Some(0), Some(0)));
+    assert_eq!((run.names(), server.asked().len()), (vec!["01-a".into(), "02-c".into()], 4));
+}
+
+#[test]
+fn two_runs_in_one_folder_do_not_meet() {
+    let ((server, stuck), run) = (stuck_after(0), Run::new());
+    let mut child = run.command(&[&server.url("/f0")]).spawn().unwrap();
+    stuck.recv().unwrap();
+
+    let second = run.fetch(&[&server.url("/f1")]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    assert_eq!(second.status.code(), Some(2));
+    assert!(stderr(&second).contains("another `raincheck fetch` is at work in"), "{}", stderr(&second));
+    assert_eq!(run.fetch(&[&server.url("/f1")]).status.code(), Some(0));
+}
+
+#[test]
+fn a_file_that_somebody_else_has_put_there_is_left_and_told() {
+    let (server, run) = (Server::of_files(10), Run::new());
+    fs::create_dir(run.dir.path().join("got")).unwrap();
+    fs::write(run.dir.path().join("got/a"), "mine").unwrap();
+
+    let output = run.fetch(&[&server.url("/a")]);
+
+    assert_eq!((output.status.code(), run.read("a"), server.asked().len()), (Some(1), b"mine".into(), 0));
+    assert!(stderr(&output).contains("--existing keep"), "{}", stderr(&output));
+    assert_eq!(run.fetch(&["--existing", "keep", &server.url("/a")]).status.code(), Some(0));
+    assert_eq!(run.fetch(&["--existing", "replace", &server.url("/a")]).status.code(), Some(0));
+    assert_eq!(run.read("a"), body("/a", 10));
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let (server, run) = (Server::of_files(10), Run::new());
+
+    let output = run.fetch(&["--dry-run", "--name", "{path}", &server.url("/x/a"), &server.url("/x/b")]);
+
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(out, format!("{0}/x/a\tx/a\n{0}/x/b\tx/b\n", server.address));
+    assert!(!run.dir.path().join("got").exists() && server.asked().is_empty());
+}
+
+#[test]
+fn sums_from_a_list_are_checked_by_name() {
+    let (server, run) = (Server::start(|_| Does::Answers(200, String::new(), b"abc".into())), Run::new());
+    let sums = run.dir.path().join("MD5SUMS");
+    fs::write(&sums, format!("900150983cd24fb0d6963f7d28e17f72  a\n{}  b\n", "0".repeat(32))).unwrap();
+    let sums = sums.to_str().unwrap();
+
+    let output = run.fetch(&["--sums", sums, "--retries", "0", &server.url("/a"), &server.url("/b")]);
+    assert_eq!((output.status.code(), run.names()), (Some(1), vec!["a".into()]), "{}", stderr(&output));
+
+    fs::write(sums, "nonsense\n").unwrap();
+    let refused = run.fetch(&["--sums", sums, &server.url("/a")]);
+    assert_eq!(refused.status.code(), Some(2));
 }

@@ -7,10 +7,12 @@ mod hashes;
 mod journal;
 mod known;
 mod list;
+mod manners;
 mod names;
 mod options;
 mod page;
 mod plan;
+mod robots;
 mod source;
 mod sums;
 mod template;
@@ -27,6 +29,7 @@ use self::failed::Failed;
 use self::follow::Follow;
 use self::journal::{Journal, Past, Trouble};
 use self::known::Known;
+use self::manners::Manners;
 use self::names::Names;
 use self::options::{Existing, PaceOptions, RequestOptions};
 use self::page::Page;
@@ -64,6 +67,9 @@ pub(crate) struct FetchArgs {
     /// Take the name that the server tells (Content-Disposition), where it tells one
     #[arg(long)]
     server_names: bool,
+    /// Go by what sites ask of robots: robots.txt, and X-Robots-Tag (noai, noindex and the like)
+    #[arg(long)]
+    robots: bool,
     /// Check files against FILE, a list of sums as sha256sum or BSD's tools write it, by their names
     #[arg(long, value_name = "FILE")]
     sums: Vec<PathBuf>,
@@ -120,13 +126,17 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
         (Some(journal), past)
     };
     let known = Arc::new(Known::new(&args.dir, journal, names));
-    let plan = Plan::open(args.urls, &args.inputs, common, Arc::clone(&known), past)?;
+    let mut plan = Plan::open(args.urls, &args.inputs, common, Arc::clone(&known), past)?;
     if args.dry_run {
         return show(plan);
     }
     let interrupt = Interrupt::install().map_err(|error| Error::new("cannot listen for Ctrl-C").because(error))?;
     let jobs = if args.executor == ExecutorName::Inline { NonZeroUsize::MIN } else { args.jobs };
     let made = args.requests.client()?;
+    let robot = args.robots.then(|| args.requests.robot());
+    if let Some(robot) = &robot {
+        plan.mind(Manners::new(&made.client, robot)?);
+    }
     let downloads = Downloads::new(made.client.clone())
         .at_once(jobs.get())
         .keep_times(args.remote_time)
@@ -150,7 +160,7 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
     let stopped = stop.clone();
     interrupt.on_asked(move || stopped.stop());
 
-    let follow = Arc::new(Follow::new(Arc::clone(&report), tells_more, failed, page, Arc::clone(&known)));
+    let follow = Arc::new(Follow::new(Arc::clone(&report), tells_more, failed, page, Arc::clone(&known), robot));
     let feed = Feed::start(plan, AHEAD, None)?;
     let (stop_reading, trouble) = (feed.stop(), feed.trouble());
     let source = Planner::new(feed, Arc::clone(&follow), Arc::clone(&report));
@@ -175,9 +185,7 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
         Some(error) => Err(error),
         None => {
             // Of a run that was cut short, the next one takes up what is left.
-            if !stop.is_stopped()
-                && let Some(known) = Arc::into_inner(known)
-            {
+            if !stop.is_stopped() {
                 known.clear();
             }
             Ok(exit)

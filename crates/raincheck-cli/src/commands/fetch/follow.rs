@@ -14,6 +14,7 @@ use super::failed::Failed;
 use super::journal::{self, Record};
 use super::known::Known;
 use super::page::Page;
+use super::robots;
 use crate::report::event::{Outcome, Status};
 use crate::report::{Attempt, Report};
 
@@ -42,6 +43,8 @@ pub(super) struct Follow {
     failed: Option<Failed>,
     page: Option<Mutex<Page>>,
     known: Arc<Known>,
+    /// The name that sites know us by, if what they ask of robots counts.
+    robot: Option<String>,
 }
 
 impl Follow {
@@ -51,8 +54,9 @@ impl Follow {
         failed: Option<Failed>,
         page: Option<Page>,
         known: Arc<Known>,
+        robot: Option<String>,
     ) -> Self {
-        Self { report, open: Mutex::default(), tells_more, failed, page: page.map(Mutex::new), known }
+        Self { report, open: Mutex::default(), tells_more, failed, page: page.map(Mutex::new), known, robot }
     }
 
     /// Tells of a line that came to no download.
@@ -106,6 +110,12 @@ impl Watch for Follow {
     }
 
     fn named(&self, download: &Download, response: &Response) -> Result<Option<PathBuf>, FetchError> {
+        if let Some(robot) = &self.robot {
+            let tags = response.headers().get_all("x-robots-tag").iter().filter_map(|tag| tag.to_str().ok());
+            if let Some(word) = tags.filter_map(|tag| robots::forbidden_by(tag, robot)).next() {
+                return Err(FetchError::Forbidden { by: format!("the header `X-Robots-Tag: {word}`") });
+            }
+        }
         let mut tickets = self.known.tickets();
         let Some(ticket) = tickets.get_mut(&download.number()).filter(|ticket| ticket.named_by_server) else {
             return Ok(None);

@@ -253,7 +253,7 @@ impl Journal {
 
     /// Removes parts of files that nobody wants any more: all that are ours but those of which `keeps` says otherwise. And the
     /// folder itself, if there is nothing in it that anyone could use.
-    pub(crate) fn clear(self, keeps: impl Fn(Key) -> bool) {
+    pub(crate) fn clear(&self, keeps: impl Fn(Key) -> bool) {
         let parts = self.folder.join(PARTS);
         for entry in fs::read_dir(&parts).into_iter().flatten().flatten() {
             let name = entry.file_name();
@@ -273,25 +273,21 @@ impl Journal {
         let _ = fs::remove_dir(&parts);
         let is_empty = self.writing().file.metadata().is_ok_and(|there| there.len() <= HEAD.len() as u64);
         if is_empty {
-            for ours in [NAME, LOCK] {
-                let _ = fs::remove_file(self.folder.join(ours));
-            }
+            let _ = fs::remove_file(self.folder.join(NAME));
             let _ = fs::remove_dir(&self.folder);
         }
     }
 }
 
-const LOCK: &str = "lock";
-
-/// Waits for nobody: two runs in one folder would take each other's parts.
+/// Holds the folder, and waits for nobody: two runs in one would take each other's parts.
 fn held(folder: &Path) -> Result<File, Trouble> {
-    let path = folder.join(LOCK);
-    let lock = open(&path).map_err(|error| Trouble::Io(path.clone(), error))?;
+    let failed = |error| Trouble::Io(folder.to_owned(), error);
+    let lock = File::open(folder).map_err(failed)?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::WOULDBLOCK) => Err(Trouble::Held),
-        // Some file systems have no locks: there it is up to the user.
-        Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) | Ok(()) => Ok(lock),
-        Err(error) => Err(Trouble::Io(path, error.into())),
+        // Some file systems have no locks, or none for folders: there it is up to the user.
+        Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::BADF) | Ok(()) => Ok(lock),
+        Err(error) => Err(failed(error.into())),
     }
 }
 

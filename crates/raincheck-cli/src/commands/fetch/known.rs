@@ -78,9 +78,9 @@ impl Known {
     }
 
     /// Clears what no run can go on with. To be called when all there was to do has been tried.
-    pub(super) fn clear(self) {
-        let unfinished = self.unfinished.into_inner().expect(NOT_POISONED);
-        if let Some(journal) = self.journal {
+    pub(super) fn clear(&self) {
+        let unfinished = self.unfinished.lock().expect(NOT_POISONED);
+        if let Some(journal) = &self.journal {
             journal.clear(|key| unfinished.contains(&key));
         }
     }

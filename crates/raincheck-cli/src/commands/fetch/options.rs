@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use raincheck::fetch::{Client, ClientBuilder, Cookies, Credentials, Downloads, FetchError, Proxy, Retries};
 
+use super::robots;
 use crate::args::duration;
 use crate::error::Error;
 
@@ -202,6 +203,16 @@ impl RequestOptions {
         };
         let kept = self.save_cookies.clone().map(|path| (cookies.clone(), path));
         Ok((builder.cookies(cookies), kept))
+    }
+
+    /// The name that sites know us by, in what they ask of robots.
+    pub(super) fn robot(&self) -> String {
+        let agent = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("user-agent"));
+        let agent = self.user_agent.as_deref().or(agent.map(|(_, agent)| agent.as_str()));
+        match agent.map(robots::product) {
+            None | Some("") => env!("CARGO_PKG_NAME").trim_end_matches("-cli").into(),
+            Some(product) => product.into(),
+        }
     }
 
     /// What is sent with each request.

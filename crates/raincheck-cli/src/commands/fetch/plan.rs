@@ -3,6 +3,7 @@
 //! All of it is settled in the order of the lists, on the thread that reads them: so it does not depend on which download
 //! ends first.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,6 +18,7 @@ use super::hashes::Key;
 use super::journal::{self, Past, Record};
 use super::known::{Known, Ticket};
 use super::list::{self, Entry, Found, List, Options, Problem};
+use super::manners::Manners;
 use super::names;
 use super::options::Existing;
 use super::sums::{self, Sums};
@@ -26,6 +28,9 @@ use crate::error::Error;
 
 /// A pipe that says nothing for so long may be waiting for us, and an entry does not wait for its options any longer.
 const SILENCE: Duration = Duration::from_millis(100);
+
+/// With sites to be asked, so many entries are read ahead.
+const READ_AHEAD: usize = 256;
 
 /// What one entry came to.
 #[derive(Debug)]
@@ -69,6 +74,9 @@ pub(super) struct Plan {
     lists: std::vec::IntoIter<List<Input>>,
     list: Option<List<Input>>,
     number: u64,
+    /// What sites ask of robots, if that counts; and what was read ahead, so that many sites can be asked at a time.
+    manners: Option<Manners>,
+    ahead: VecDeque<Found>,
 }
 
 type Input = Box<dyn Read + Send>;
@@ -88,7 +96,37 @@ impl Plan {
     ) -> Result<Self, Error> {
         let lists: Vec<_> = lists.iter().map(|path| open(path)).collect::<Result<_, _>>()?;
         let arguments = urls.into_iter().enumerate();
-        Ok(Self { common, known, past, arguments, lists: lists.into_iter(), list: None, number: 0 })
+        Ok(Self {
+            common,
+            known,
+            past,
+            arguments,
+            lists: lists.into_iter(),
+            list: None,
+            number: 0,
+            manners: None,
+            ahead: VecDeque::new(),
+        })
+    }
+
+    /// From now on, goes by what sites ask of robots.
+    pub(super) fn mind(&mut self, manners: Manners) {
+        self.manners = Some(manners);
+    }
+
+    /// What comes next. Reads ahead where sites are to be asked, but waits for none of it.
+    fn next_found(&mut self) -> Result<Option<Found>, Error> {
+        if self.manners.is_none() {
+            return self.found();
+        }
+        while self.ahead.len() < READ_AHEAD && (self.ahead.is_empty() || !self.may_block()) {
+            let Some(found) = self.found()? else { break };
+            if let (Found::Entry(entry), Some(manners)) = (&found, &mut self.manners) {
+                manners.prepare(&entry.url);
+            }
+            self.ahead.push_back(found);
+        }
+        Ok(self.ahead.pop_front())
     }
 
     fn found(&mut self) -> Result<Option<Found>, Error> {
@@ -138,6 +176,9 @@ impl Plan {
         }
         let planned = self.beside_what_is_there(download, &name, record.as_ref(), checksum.as_ref());
         if matches!(planned, Planned::Fetch(_)) {
+            if let Some(manners) = &mut self.manners {
+                manners.allow(&entry.url)?;
+            }
             let options = entry.into_options();
             let ticket = Ticket { key, options, named_by_server, late_name: None };
             self.known.tickets().insert(self.number, ticket);
@@ -306,14 +347,14 @@ impl Produce for Plan {
     type Input = Planned;
 
     fn next(&mut self) -> Result<Option<Planned>, Error> {
-        while let Some(found) = self.found()? {
+        while let Some(found) = self.next_found()? {
             match found {
                 Found::Entry(entry) => {
-                    let place = entry.place.to_string();
+                    let what = entry.url.to_string();
                     match self.plan(entry) {
                         Ok(None) => {}
                         Ok(Some(planned)) => return Ok(Some(planned)),
-                        Err(error) => return Ok(Some(Planned::Bad { what: place, why: error.to_string() })),
+                        Err(error) => return Ok(Some(Planned::Bad { what, why: error.to_string() })),
                     }
                 }
                 Found::Problem(Problem { place, what, hint, .. }) => {
