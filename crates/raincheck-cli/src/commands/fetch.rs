@@ -18,7 +18,7 @@ mod sums;
 mod template;
 
 use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -220,7 +220,7 @@ fn no_journal(trouble: Trouble, dir: &Path) -> Error {
 
 /// Writes what is planned.
 fn show(mut plan: Plan) -> Result<Exit, Error> {
-    let mut out = io::stdout().lock();
+    let mut out = BufWriter::new(io::stdout().lock());
     let mut exit = Exit::AllDone;
     while let Some(planned) = plan.next()? {
         let line = match planned {

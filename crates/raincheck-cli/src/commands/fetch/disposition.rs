@@ -23,8 +23,10 @@ pub(crate) fn file_name(header: &[u8]) -> Option<String> {
     if base.is_empty() || base.chars().all(|char| char == '.') {
         return None;
     }
-    let base = if base.starts_with('.') { format!("_{}", &base[1..]) } else { base.into() };
-    Some(names::part(&base))
+    Some(match base.strip_prefix('.') {
+        Some(rest) => names::part(&format!("_{rest}")),
+        None => names::part(base),
+    })
 }
 
 /// The parameters, with quotes taken off.

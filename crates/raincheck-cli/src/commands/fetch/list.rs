@@ -387,18 +387,17 @@ fn wanted(text: &str, which: &str) -> Result<Wanted, Wrong> {
     if text.chars().any(char::is_control) {
         return Err((format!("{which}`{}` has a control character", shown(text)), None));
     }
-    let shown = shown(text);
     let mut url = match Url::parse(text) {
         Ok(url) => url,
-        Err(url::ParseError::RelativeUrlWithoutBase) => return Err(no_scheme(&shown, which)),
-        Err(error) => return Err((format!("{which}`{shown}` is no URL: {error}"), None)),
+        Err(url::ParseError::RelativeUrlWithoutBase) => return Err(no_scheme(text, which)),
+        Err(error) => return Err((format!("{which}`{}` is no URL: {error}", shown(text)), None)),
     };
     if !matches!(url.scheme(), "http" | "https") {
         // `localhost:8000/a` has the form of a URL with the scheme `localhost`.
         if !text.contains("://") {
-            return Err(no_scheme(&shown, which));
+            return Err(no_scheme(text, which));
         }
-        return Err((format!("{which}`{shown}` is not of http or https"), None));
+        return Err((format!("{which}`{}` is not of http or https", shown(text)), None));
     }
     url.set_fragment(None);
     let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
@@ -411,8 +410,9 @@ fn wanted(text: &str, which: &str) -> Result<Wanted, Wrong> {
     Ok(Wanted { url, user, password })
 }
 
-fn no_scheme(shown: &str, which: &str) -> Wrong {
-    let hint = if shown.is_empty() { None } else { Some(format!("write it as `https://{shown}`")) };
+fn no_scheme(text: &str, which: &str) -> Wrong {
+    let shown = shown(text);
+    let hint = (!shown.is_empty()).then(|| format!("write it as `https://{shown}`"));
     (format!("{which}`{shown}` has no scheme"), hint)
 }
 

@@ -175,7 +175,7 @@ impl Plan {
             download = download.checksum(checksum.clone());
         }
         let planned = self.beside_what_is_there(download, &name, record.as_ref(), checksum.as_ref());
-        if matches!(planned, Planned::Fetch(_)) {
+        if matches!(planned, Planned::Fetch(_)) && !self.common.dry {
             if let Some(manners) = &mut self.manners {
                 manners.allow(&entry.url)?;
             }
@@ -456,7 +456,8 @@ mod tests {
             let mut names = Names::default();
             let (journal, past) = journal::Journal::open(self.0.path(), |record| names.keep(&record.name)).unwrap();
             let known = Arc::new(Known::new(self.0.path(), Some(journal), names));
-            let mut plan = Plan::open(vec![], &[list], common, Arc::clone(&known), past).unwrap();
+            let mut plan =
+                Plan::open(vec![], &[list], Common { dry: false, ..common }, Arc::clone(&known), past).unwrap();
             while let Some(planned) = plan.next().unwrap() {
                 let Planned::Fetch(download) = planned else { continue };
                 let (name, url) = (download.name().unwrap(), download.request().url().to_string());

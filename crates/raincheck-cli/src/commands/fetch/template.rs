@@ -230,7 +230,7 @@ mod tests {
             if let Ok(url) = Url::parse(&format!("http://h/{path}")) {
                 let name = filled(&template, url.as_str());
                 for part in name.split('/') {
-                    assert!(!part.is_empty() && part.trim_matches('.') != "" && part.len() <= 255 && !part.contains(['\\', '\0']), "{name:?}");
+                    assert!(!part.is_empty() && !part.trim_matches('.').is_empty() && part.len() <= 255 && !part.contains(['\\', '\0']), "{name:?}");
                 }
             }
         }
