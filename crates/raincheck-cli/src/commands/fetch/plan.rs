@@ -48,6 +48,8 @@ pub(super) struct Plan {
     urls: std::vec::IntoIter<String>,
     lists: std::vec::IntoIter<(PathBuf, Lines)>,
     open: Option<(PathBuf, Lines)>,
+    /// What is open is no file.
+    slow: bool,
     line: u64,
     number: u64,
     /// Of what was planned: URLs and names, each as a number that no two share but by an accident of one in 2^64 pairs.
@@ -81,6 +83,7 @@ impl Plan {
             urls: urls.into_iter(),
             lists: opened.into_iter(),
             open: None,
+            slow: false,
             line: 0,
             number: 0,
             urls_seen: HashSet::new(),
@@ -97,6 +100,7 @@ impl Plan {
         loop {
             let Some((path, lines)) = &mut self.open else {
                 let Some(next) = self.lists.next() else { return Ok(None) };
+                self.slow = next.0.as_os_str() == "-" || !next.0.is_file();
                 (self.open, self.line) = (Some(next), 0);
                 continue;
             };
@@ -213,7 +217,7 @@ impl Produce for Plan {
 
     fn may_block(&self) -> bool {
         // A pipe that is slow must not keep what has come of it waiting.
-        self.open.as_ref().is_some_and(|(path, _)| path.as_os_str() == "-" || !path.is_file())
+        self.slow
     }
 }
 
