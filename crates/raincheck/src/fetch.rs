@@ -31,6 +31,39 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Many at once
+//!
+//! [`Downloads`] runs any number of them on an executor: so many at a time, in all and from each host, no faster than told,
+//! each tried again if what went wrong may go away, and waiting for that without holding anything up. A body goes to
+//! memory, or to a file that has its name only when it is whole and verified. [`fetch`](fetch()) is one download as a task.
+//!
+//! ```
+//! # use std::{io::{Read, Write}, net::TcpListener};
+//! # let server = TcpListener::bind("127.0.0.1:0")?;
+//! # let site = format!("http://{}", server.local_addr()?);
+//! # std::thread::spawn(move || for stream in server.incoming() {
+//! #     let mut stream = stream.unwrap();
+//! #     stream.read(&mut [0; 1000]).unwrap();
+//! #     stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nrain").unwrap();
+//! # });
+//! # let folder = std::env::temp_dir().join(format!("raincheck-doc-{}", std::process::id()));
+//! use raincheck::{ThreadPool, fetch::{Client, Download, Downloads, Request}};
+//!
+//! let pool = ThreadPool::new(1);
+//! let wanted: Vec<_> = ["a.txt", "b.txt"]
+//!     .iter()
+//!     .map(|name| Ok(Download::new(Request::get(&format!("{site}/{name}"))?).to(name)))
+//!     .collect::<Result<_, raincheck::fetch::FetchError>>()?;
+//!
+//! let downloads = Downloads::new(Client::builder().build()?).into_folder(&folder)?;
+//! for ended in downloads.at_once(8).on(&pool, wanted)? {
+//!     assert_eq!(ended.result?.bytes, 4);
+//! }
+//! assert_eq!(std::fs::read(folder.join("b.txt"))?, b"rain");
+//! # std::fs::remove_dir_all(folder)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! What a status means is the caller's business, until [`Response::error_for_status`] is asked; what credentials there
 //! are is shown to the host that they are for, and stands in no `Debug` output and in no error.
 
@@ -60,6 +93,17 @@ mod downloads;
 mod file;
 mod retry;
 mod schedule;
+#[cfg(unix)]
+#[cfg_attr(
+    feature = "process",
+    expect(
+        unsafe_code,
+        clippy::allow_attributes,
+        clippy::allow_attributes_without_reason,
+        reason = "what `#[task]` adds, as in any other crate"
+    )
+)]
+mod task;
 
 pub use blocking::BlockingResponse;
 pub use checksum::{Algorithm, Checksum};
@@ -75,3 +119,5 @@ pub use proxy::Proxy;
 pub use request::Request;
 pub use response::{Redirect, Response, Timings};
 pub use retry::Retries;
+#[cfg(unix)]
+pub use task::fetch;

@@ -107,16 +107,16 @@ impl Run {
         }
         let name = self.watch.named(&job.download, &response)?.or_else(|| job.download.name.clone());
         match (&self.folder, name) {
-            (Some(folder), Some(name)) => self.into_file(folder, name, job, response, partial).await,
+            (Some(folder), Some(name)) => self.keep_in_file(folder, name, job, response, partial).await,
             (None, Some(name)) => {
                 let reason = "there is no folder for files; call `Downloads::into_folder`".into();
                 Err(FetchError::File { path: name, reason })
             }
-            (_, None) => into_memory(&job.download, response).await,
+            (_, None) => keep_in_memory(&job.download, response).await,
         }
     }
 
-    async fn into_file(
+    async fn keep_in_file(
         &self,
         folder: &Folder,
         name: PathBuf,
@@ -279,7 +279,7 @@ fn ask<'a>(job: &'a Job, partial: Option<&Partial>) -> Cow<'a, Request> {
     request
 }
 
-async fn into_memory(download: &Download, response: Response) -> Result<Fetched, FetchError> {
+async fn keep_in_memory(download: &Download, response: Response) -> Result<Fetched, FetchError> {
     let mut fetched = Fetched::of(&response);
     let body = response.bytes().await?;
     fetched.bytes = body.len() as u64;

@@ -632,16 +632,12 @@ mod tests {
                 added += 1;
             }
             let mut running = Vec::new();
-            let mut next = None;
-            loop {
+            let next = loop {
                 match schedule.next(now, None) {
                     Next::Begin { job, host } => running.push((job, host)),
-                    Next::Wait(until) => {
-                        next = until;
-                        break;
-                    }
+                    Next::Wait(until) => break until,
                 }
-            }
+            };
             if running.is_empty() {
                 now = next.expect("there is something to wait for");
                 continue;
