@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{FlagsArgs, HashArgs, LogsArgs, RunArgs, ServeArgs};
+use crate::commands::{FetchArgs, FlagsArgs, HashArgs, LogsArgs, RunArgs, ServeArgs};
 use crate::report::{Plan, ProgressMode, RecordsFile, TimelineFile, Verbosity};
 
 /// A pile of jobs, done: many at once, each with its own time limit, and what became of each told
@@ -24,6 +24,10 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Download a list of files, many at once: each whole, once, and under its name only when it is there
+    ///
+    /// What aria2c -i, curl -Z and wget2 -i do. The same command again fetches only what is missing.
+    Fetch(Box<FetchArgs>),
     /// Download flags one by one, on threads, on tokio and on processes, and show why it gets faster
     ///
     /// Without arguments it is the demonstration: the same twenty downloads in each style, from a built-in server, with
@@ -153,6 +157,7 @@ impl ReportOptions {
             expects_not_found: false,
             progress,
             records: report,
+            columns: &[],
             timeline,
         }
     }

@@ -3,6 +3,7 @@
 //! Jobs are taken from their source as workers become free, so that an endless source is fine. Everything here happens
 //! on the thread that calls; only the work itself is on the executor.
 
+pub(crate) mod feed;
 pub(crate) mod lanes;
 
 use std::cmp::Reverse;

@@ -1,5 +1,6 @@
 //! Every command, and which one it is.
 
+mod fetch;
 mod flags;
 mod hash;
 mod logs;
@@ -9,6 +10,7 @@ mod shell;
 
 use clap::CommandFactory;
 
+pub(crate) use self::fetch::FetchArgs;
 pub(crate) use self::flags::FlagsArgs;
 pub(crate) use self::hash::HashArgs;
 pub(crate) use self::logs::LogsArgs;
@@ -20,6 +22,7 @@ use crate::error::{Error, Exit, cannot_write_output};
 /// Does what was typed, and says how to exit.
 pub(crate) fn run(cli: Cli) -> Result<Exit, Error> {
     match cli.command {
+        Some(Command::Fetch(args)) => fetch::run(*args, cli.talk),
         Some(Command::Flags(args)) => flags::run(args, cli.talk),
         Some(Command::Hash(args)) => hash::run(args, cli.talk),
         Some(Command::Logs(args)) => logs::run(args, cli.talk),

@@ -60,6 +60,8 @@ pub(crate) struct Plan {
     pub(crate) expects_not_found: bool,
     pub(crate) progress: ProgressMode,
     pub(crate) records: Option<RecordsFile>,
+    /// What the records tell of each job beside what all have in common; see [`Outcome::more`].
+    pub(crate) columns: &'static [&'static str],
     pub(crate) timeline: Option<TimelineFile>,
 }
 
@@ -75,6 +77,7 @@ impl Plan {
             expects_not_found: false,
             progress: ProgressMode::None,
             records: None,
+            columns: &[],
             timeline: None,
         }
     }
@@ -146,8 +149,17 @@ impl Report {
     ///
     /// A usage error that names the file that cannot be written; no job has run then.
     pub(crate) fn open(plan: Plan, interrupt: &Interrupt) -> Result<Self, Error> {
-        let Plan { title, verbosity, tells_summary, tells_failures, expects_not_found, progress, records, timeline } =
-            plan;
+        let Plan {
+            title,
+            verbosity,
+            tells_summary,
+            tells_failures,
+            expects_not_found,
+            progress,
+            records,
+            columns,
+            timeline,
+        } = plan;
         let mode = if verbosity == Verbosity::Quiet { ProgressMode::None } else { progress };
         let paint = Paint::for_stderr();
         if let Some(file) = &timeline {
@@ -164,7 +176,7 @@ impl Report {
             summary: Summary::new(expects_not_found),
             stream: (mode == ProgressMode::Json).then(|| Stream::new(io::stderr())),
             records: match &records {
-                Some(file) => Some(file.create().map_err(|error| cannot_create(file.path(), error))?),
+                Some(file) => Some(file.create(columns).map_err(|error| cannot_create(file.path(), error))?),
                 None => None,
             },
             timeline: timeline.is_some().then(|| Timeline::new(title)),
@@ -364,6 +376,16 @@ impl Attempt {
     /// Shows a line above the progress, unless the user wants quiet.
     pub(crate) fn note(&self, line: impl Into<String>) {
         self.job.0.shared.readers().notes.tell(line.into());
+    }
+
+    /// The job that it is an attempt at.
+    pub(crate) fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// The same, when the attempt is over.
+    pub(crate) fn into_job(self) -> Job {
+        self.job
     }
 
     /// So many bytes have moved, in this attempt.

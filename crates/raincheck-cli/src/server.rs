@@ -3,6 +3,7 @@
 //! It serves a folder or the built-in flags, over HTTP/1.1 and, to clients that begin with it, HTTP/2. Everything
 //! runs on one thread, and a connection costs a few kilobytes, so that thousands at once are no burden.
 
+mod access;
 mod body;
 mod conditional;
 mod content;
@@ -15,10 +16,10 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -32,6 +33,7 @@ use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 
+use self::access::AccessLog;
 use self::body::{Body, Ending};
 use self::conditional::{Wanted, wanted};
 pub(crate) use self::content::Content;
@@ -60,7 +62,20 @@ impl Server {
     ///
     /// Every reason why it cannot start is found here, and none later; see [`StartError`].
     pub(crate) fn start(content: Content, options: ServerOptions) -> Result<Self, StartError> {
-        let desk = Arc::new(Desk::new(content, options)?);
+        Self::start_logging(content, options, None)
+    }
+
+    /// The same, with a line written to `log` for each request.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub(crate) fn start_logging(
+        content: Content,
+        options: ServerOptions,
+        log: Option<Box<dyn Write + Send>>,
+    ) -> Result<Self, StartError> {
+        let desk = Arc::new(Desk::new(content, options, log.map(AccessLog::new))?);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -144,6 +159,10 @@ pub(crate) struct Stats {
     pub(crate) stalled: u64,
     /// Those turned away because of `limit`.
     pub(crate) limited: u64,
+    /// Those that came back before the time that an error had told them.
+    pub(crate) early: u64,
+    /// Connections that were ever opened.
+    pub(crate) opened: u64,
     /// Connections that are open now.
     pub(crate) connections: u64,
     /// The most connections that were ever open at once.
@@ -237,8 +256,8 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
 async fn accept(listener: TcpListener, desk: Arc<Desk>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(converse(stream, Arc::clone(&desk)));
+            Ok((stream, client)) => {
+                tokio::spawn(converse(stream, client, Arc::clone(&desk)));
             }
             // That one connection is lost, or no more can be opened; then some must close first.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -247,13 +266,25 @@ async fn accept(listener: TcpListener, desk: Arc<Desk>) {
 }
 
 /// Answers requests on one connection until either side ends it.
-async fn converse(stream: TcpStream, desk: Arc<Desk>) {
+async fn converse(stream: TcpStream, client: SocketAddr, desk: Arc<Desk>) {
     let _open = desk.tally.open_connection();
+    let is_new = Arc::new(AtomicBool::new(true));
     // Without it, the answer may wait for an acknowledgement; if it cannot be had, that is all that happens.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| {
-        let desk = Arc::clone(&desk);
-        async move { Ok::<_, Infallible>(desk.answer(&request).await) }
+        let (desk, is_new) = (Arc::clone(&desk), Arc::clone(&is_new));
+        async move {
+            if let Some(delay) = desk.options.connect_delay
+                && is_new.swap(false, Ordering::Relaxed)
+            {
+                tokio::time::sleep(delay).await;
+            }
+            let response = desk.answer(&request).await;
+            if let Some(log) = &desk.log {
+                log.write(client, &request, &response);
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     // What ends a connection early is the client's doing, or ours on purpose, and is nobody's news.
     let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
@@ -265,13 +296,22 @@ struct Desk {
     content: Content,
     options: ServerOptions,
     limiter: Option<Mutex<Limiter>>,
-    /// How many times each path has been asked for, by its fingerprint.
-    attempts: Mutex<HashMap<u64, u32>>,
+    /// What each path has been asked for so far, by its fingerprint.
+    visits: Mutex<HashMap<u64, Visits>>,
     tally: Tally,
+    log: Option<AccessLog>,
+}
+
+/// The requests there were for one path.
+#[derive(Debug, Default)]
+struct Visits {
+    number: u32,
+    /// Until when the last answer asked not to be disturbed.
+    not_before: Option<Instant>,
 }
 
 impl Desk {
-    fn new(content: Content, options: ServerOptions) -> Result<Self, StartError> {
+    fn new(content: Content, options: ServerOptions, log: Option<AccessLog>) -> Result<Self, StartError> {
         let shares = options.error_rate.get() + options.cut_rate.get() + options.stall_rate.get();
         // The sum of three shares may be off by a hair.
         if shares > 1.0 + 1e-9 {
@@ -287,8 +327,9 @@ impl Desk {
             content,
             limiter: options.limit.map(|limit| Mutex::new(Limiter::new(limit))),
             options,
-            attempts: Mutex::default(),
+            visits: Mutex::default(),
             tally: Tally::default(),
+            log,
         })
     }
 
@@ -301,9 +342,8 @@ impl Desk {
         }
         if !self.admits() {
             count(&self.tally.limited);
-            let mut response = refusal(request, StatusCode::TOO_MANY_REQUESTS, "more requests than --limit allows");
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            return response;
+            let response = refusal(request, StatusCode::TOO_MANY_REQUESTS, "more requests than --limit allows");
+            return self.come_again(request, response, 1);
         }
 
         let path = request.uri().path();
@@ -314,7 +354,11 @@ impl Desk {
         if fate.fault == Some(Fault::Error) {
             count(&self.tally.errors);
             let status = StatusCode::from_u16(self.options.error_status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-            return refusal(request, status, "an error on purpose, by --error-rate");
+            let response = refusal(request, status, "an error on purpose, by --error-rate");
+            return match self.options.retry_after {
+                Some(seconds) => self.come_again(request, response, seconds),
+                None => response,
+            };
         }
         match self.content.find(path).await {
             Ok(resource) => self.hand_out(request, resource, fate.fault),
@@ -328,10 +372,27 @@ impl Desk {
 
     /// Counts this request for the path, and returns how many that makes.
     fn attempt(&self, path: &str) -> u32 {
-        let mut attempts = locked(&self.attempts);
-        let attempt = attempts.entry(fingerprint(path.as_bytes())).or_default();
-        *attempt = attempt.saturating_add(1);
-        *attempt
+        let mut visits = locked(&self.visits);
+        let visits = visits.entry(fingerprint(path.as_bytes())).or_default();
+        self.note_early(visits);
+        visits.number = visits.number.saturating_add(1);
+        visits.number
+    }
+
+    fn note_early(&self, visits: &mut Visits) {
+        if visits.not_before.take().is_some_and(|not_before| Instant::now() < not_before) {
+            count(&self.tally.early);
+        }
+    }
+
+    /// Tells the client to come again after so many seconds, and remembers that it was told.
+    fn come_again(&self, request: &Request<Incoming>, mut response: Response<Body>, seconds: u32) -> Response<Body> {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        let mut visits = locked(&self.visits);
+        let visits = visits.entry(fingerprint(request.uri().path().as_bytes())).or_default();
+        self.note_early(visits);
+        visits.not_before = Some(Instant::now() + Duration::from_secs(seconds.into()));
+        response
     }
 
     fn hand_out(&self, request: &Request<Incoming>, resource: Resource, fault: Option<Fault>) -> Response<Body> {
@@ -414,12 +475,15 @@ struct Tally {
     cut: AtomicU64,
     stalled: AtomicU64,
     limited: AtomicU64,
+    early: AtomicU64,
+    opened: AtomicU64,
     connections: AtomicU64,
     peak_connections: AtomicU64,
 }
 
 impl Tally {
     fn open_connection(&self) -> OpenConnection<'_> {
+        count(&self.opened);
         let open = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
         self.peak_connections.fetch_max(open, Ordering::Relaxed);
         OpenConnection(self)
@@ -433,6 +497,8 @@ impl Tally {
             cut: read(&self.cut),
             stalled: read(&self.stalled),
             limited: read(&self.limited),
+            early: read(&self.early),
+            opened: read(&self.opened),
             connections: read(&self.connections),
             peak_connections: read(&self.peak_connections),
         }

@@ -50,6 +50,10 @@
 //! - `tokio`: the executor `Tokio`.
 //! - `process`: the executor `ProcessPool`, on Unix; elsewhere it adds nothing.
 
+// For `#[task]`, which names this crate as others do.
+#[cfg(feature = "fetch")]
+extern crate self as raincheck;
+
 #[cfg(feature = "task")]
 mod blob;
 #[cfg(feature = "task")]
@@ -66,6 +70,8 @@ mod ear;
 mod error;
 mod event;
 mod executor;
+#[cfg(feature = "fetch")]
+pub mod fetch;
 mod future;
 mod inline;
 mod map;

@@ -1,11 +1,11 @@
 //! `raincheck hash`: checksums of files and trees, written or checked.
 
 mod ahead;
-mod algorithm;
+pub(super) mod algorithm;
 mod check;
 mod file;
-mod hashers;
-mod line;
+pub(super) mod hashers;
+pub(super) mod line;
 mod output;
 mod subtrees;
 mod tree;

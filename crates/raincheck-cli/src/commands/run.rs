@@ -4,7 +4,6 @@
 //! batch runs them on an executor, and [`job`](self::job) is what one of them does.
 
 mod command;
-mod feed;
 mod gate;
 mod halt;
 mod job;
@@ -36,7 +35,6 @@ use regex::bytes::Regex;
 use rustix::process::Signal;
 
 use self::command::{Given, Plan as CommandPlan};
-use self::feed::{Feed, Produce};
 use self::gate::Gate;
 use self::halt::Halt;
 use self::job::{Input, Jobs, Mode, Stopping};
@@ -51,6 +49,7 @@ use self::split::{Blocks, Cut, Size};
 use self::template::{Syntax, Values};
 use crate::args::{ExecutorName, JobOptions, ReportOptions, Talk, duration};
 use crate::batch::Batch;
+use crate::batch::feed::{Feed, Produce};
 use crate::error::{Error, Exit, cannot_write_output};
 use crate::executors;
 use crate::interrupt::{self, Interrupt};

@@ -20,10 +20,12 @@ pub(crate) struct ServeArgs {
     server: ServerOptions,
 }
 
-/// Serves until the user asks to stop.
+/// Serves until the user asks to stop. With `--verbose`, writes an access log to stderr.
 pub(crate) fn run(args: ServeArgs, talk: Talk) -> Result<Exit, Error> {
     let content = args.folder.map_or(Content::BuiltInFlags, Content::Folder);
-    let server = Server::start(content, args.server).map_err(cannot_start)?;
+    // Each line goes out at once: a log is read while the server runs.
+    let log = (talk.verbosity() > Verbosity::Normal).then(|| Box::new(io::stderr()) as Box<dyn Write + Send>);
+    let server = Server::start_logging(content, args.server, log).map_err(cannot_start)?;
     let interrupt = Interrupt::install()?;
     let stop = server.stop_handle();
     interrupt.on_asked(move || stop.stop());
@@ -62,11 +64,13 @@ fn summary(stats: &Stats) -> String {
         (stats.cut, "cut off"),
         (stats.stalled, "left hanging"),
         (stats.limited, "turned away"),
+        (stats.early, "back too early"),
     ];
     for (count, how) in on_purpose.into_iter().filter(|(count, _)| *count > 0) {
         line.push_str(&format!(", {count} {how}"));
     }
-    line.push_str(&format!("; at most {} at once", figures::count(stats.peak_connections, "connection")));
+    let (opened, peak) = (figures::count(stats.opened, "connection"), stats.peak_connections);
+    line.push_str(&format!("; {opened}, at most {peak} at once"));
     line
 }
 
@@ -85,13 +89,21 @@ mod tests {
 
     #[test]
     fn the_summary_names_only_the_trouble_there_was() {
-        let quiet = Stats { requests: 1, peak_connections: 1, ..Stats::default() };
-        let rough = Stats { requests: 676, errors: 165, limited: 9, peak_connections: 30, ..Stats::default() };
+        let quiet = Stats { requests: 1, opened: 1, peak_connections: 1, ..Stats::default() };
+        let rough = Stats {
+            requests: 676,
+            errors: 165,
+            limited: 9,
+            early: 2,
+            opened: 41,
+            peak_connections: 30,
+            ..Stats::default()
+        };
 
-        assert_eq!(summary(&quiet), "1 request answered; at most 1 connection at once");
+        assert_eq!(summary(&quiet), "1 request answered; 1 connection, at most 1 at once");
         assert_eq!(
             summary(&rough),
-            "676 requests answered, 165 with an error, 9 turned away; at most 30 connections at once"
+            "676 requests answered, 165 with an error, 9 turned away, 2 back too early; 41 connections, at most 30 at once"
         );
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::reason;
 
@@ -55,17 +56,19 @@ pub(crate) struct Outcome {
     pub(crate) bytes: u64,
     /// Why it is not done.
     pub(crate) detail: Option<String>,
+    /// What the records tell beside, a value for each of the columns that the command has named.
+    pub(crate) more: Option<Arc<[Value]>>,
 }
 
 impl Outcome {
     /// All went well.
     pub(crate) fn done(bytes: u64) -> Self {
-        Self { status: Status::Done, bytes, detail: None }
+        Self { status: Status::Done, bytes, detail: None, more: None }
     }
 
     /// It did not, and this is why.
     pub(crate) fn not_done(status: Status, detail: impl Display) -> Self {
-        Self { status, bytes: 0, detail: Some(reason(&detail)) }
+        Self { status, bytes: 0, detail: Some(reason(&detail)), more: None }
     }
 }
 

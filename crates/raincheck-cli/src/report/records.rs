@@ -5,11 +5,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use super::event::{Event, Moment, Outcome};
 use super::jobs::{Jobs, Reader, Record};
@@ -45,14 +47,16 @@ impl FromStr for RecordsFile {
 
 impl RecordsFile {
     /// Creates the file, or empties the one that is there.
-    pub(crate) fn create(&self) -> io::Result<Records<File>> {
+    ///
+    /// The columns are those that every job has, and then these.
+    pub(crate) fn create(&self, columns: &'static [&'static str]) -> io::Result<Records<File>> {
         let mut options = OpenOptions::new();
         // Lines go to the end even if another program shortens the file meanwhile.
         let file = options.append(true).create(true).open(&self.path)?;
         if file.metadata()?.is_file() {
             file.set_len(0)?;
         }
-        Records::new(file, self.form)
+        Records::new(file, self.form, columns)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -64,6 +68,8 @@ impl RecordsFile {
 pub(crate) struct Records<W> {
     file: W,
     form: Form,
+    /// Those of the command.
+    columns: &'static [&'static str],
     trouble: Option<io::Error>,
 }
 
@@ -83,12 +89,42 @@ struct Line<'a> {
     detail: Option<&'a str>,
 }
 
+/// A line, and what the command tells beside.
+#[derive(Serialize)]
+struct WithMore<'a> {
+    #[serde(flatten)]
+    line: Line<'a>,
+    #[serde(flatten)]
+    more: Pairs<'a>,
+}
+
+/// Fields of an object, in this order.
+struct Pairs<'a>(Vec<(&'a &'static str, &'a Value)>);
+
+impl Serialize for Pairs<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.iter().copied())
+    }
+}
+
+/// A value as CSV has it: nothing for what is not there, and text without quotes.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
 impl<W: Write> Records<W> {
-    pub(crate) fn new(mut file: W, form: Form) -> io::Result<Self> {
+    pub(crate) fn new(mut file: W, form: Form, columns: &'static [&'static str]) -> io::Result<Self> {
         if form == Form::Csv {
-            file.write_all(b"style,label,status,lane,start,end,seconds,bytes,attempts,detail\n")?;
+            let mut head = String::from("style,label,status,lane,start,end,seconds,bytes,attempts,detail");
+            columns.iter().for_each(|column| head.extend([",", column]));
+            head.push('\n');
+            file.write_all(head.as_bytes())?;
         }
-        Ok(Self { file, form, trouble: None })
+        Ok(Self { file, form, columns, trouble: None })
     }
 
     /// Why the file is not whole, if it is not: the disk was full, say.
@@ -109,15 +145,19 @@ impl<W: Write> Records<W> {
             attempts: record.attempts,
             detail: outcome.detail.as_deref(),
         };
+        let values = outcome.more.iter().flat_map(|more| more.iter());
         let text = match self.form {
             Form::JsonLines => {
-                let mut text = serde_json::to_vec(&line)?;
+                let more: Vec<_> = self.columns.iter().zip(values).collect();
+                let mut text = serde_json::to_vec(&WithMore { line, more: Pairs(more) })?;
                 text.push(b'\n');
                 text
             }
             Form::Csv => {
-                let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-                csv.serialize(line).map_err(io::Error::other)?;
+                let mut csv = csv::WriterBuilder::new().has_headers(false).flexible(true).from_writer(Vec::new());
+                let values = values.map(cell).chain(iter::repeat_with(String::new));
+                let values: Vec<_> = values.take(self.columns.len()).collect();
+                csv.serialize((line, values)).map_err(io::Error::other)?;
                 csv.into_inner().map_err(|error| error.into_error())?
             }
         };
@@ -147,7 +187,7 @@ mod tests {
     use super::*;
 
     fn written(form: Form) -> String {
-        let mut records = Records::new(Vec::new(), form).unwrap();
+        let mut records = Records::new(Vec::new(), form, &[]).unwrap();
         replay(
             &[
                 style(0, "threads"),
@@ -191,6 +231,24 @@ mod tests {
     }
 
     #[test]
+    fn a_command_s_own_columns_come_last() {
+        let written = |form| {
+            let mut records = Records::new(Vec::new(), form, &["name", "code"]).unwrap();
+            let more = Some([Value::from("a.png"), Value::from(200)].into());
+            let moment = Moment::Finished(Outcome { more, ..Outcome::done(1) });
+            let events =
+                [submitted(0, "a"), submitted(1, "b"), Event::Job { job: 0, at: ms(1), moment }, done(1, 1, 0)];
+            replay(&events, &mut records);
+            String::from_utf8(records.file).unwrap()
+        };
+
+        let csv = written(Form::Csv);
+        assert!(csv.starts_with("style,label") && csv.contains("detail,name,code\n"), "{csv}");
+        assert!(csv.contains(",a.png,200\n") && csv.ends_with(",,,\n"), "{csv}");
+        assert!(written(Form::JsonLines).contains(r#""detail":null,"name":"a.png","code":200}"#));
+    }
+
+    #[test]
     fn a_line_goes_out_in_one_piece() {
         struct Counts(Vec<usize>);
         impl Write for Counts {
@@ -202,7 +260,7 @@ mod tests {
                 Ok(())
             }
         }
-        let mut records = Records::new(Counts(Vec::new()), Form::JsonLines).unwrap();
+        let mut records = Records::new(Counts(Vec::new()), Form::JsonLines, &[]).unwrap();
         replay(&[submitted(0, "a"), submitted(1, "b"), done(1, 0, 0), done(2, 1, 0)], &mut records);
 
         assert_eq!(records.file.0, [1, 1]);
@@ -229,7 +287,7 @@ mod tests {
                 Ok(())
             }
         }
-        let mut records = Records::new(Full(10, Vec::new()), Form::JsonLines).unwrap();
+        let mut records = Records::new(Full(10, Vec::new()), Form::JsonLines, &[]).unwrap();
         replay(&[submitted(0, "a"), submitted(1, "b"), done(1, 0, 0), done(2, 1, 0)], &mut records);
 
         assert_eq!(String::from_utf8_lossy(&records.file.1), r#"{"style":""#);

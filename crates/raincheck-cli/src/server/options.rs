@@ -27,6 +27,10 @@ pub(crate) struct ServerOptions {
     #[arg(long, value_name = "DURATION")]
     pub(crate) delay: Option<Delay>,
 
+    /// Hold the first answer of each connection back this much longer, as a distant server does
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) connect_delay: Option<Duration>,
+
     /// Answer this share of requests with an error: `0.25` or `25%`
     #[arg(long, value_name = "SHARE", default_value = "0", hide_default_value = true)]
     pub(crate) error_rate: Share,
@@ -35,6 +39,10 @@ pub(crate) struct ServerOptions {
     #[arg(long, value_name = "STATUS", default_value_t = StatusCode::SERVICE_UNAVAILABLE.as_u16(),
           value_parser = clap::value_parser!(u16).range(400..=599))]
     pub(crate) error_status: u16,
+
+    /// Say with those errors when to come again: in this many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) retry_after: Option<u32>,
 
     /// Cut this share of bodies off half-way and close the connection
     #[arg(long, value_name = "SHARE", default_value = "0", hide_default_value = true)]
@@ -65,8 +73,10 @@ impl Default for ServerOptions {
             port: 0,
             host: LOOPBACK.to_owned(),
             delay: None,
+            connect_delay: None,
             error_rate: Share(0.0),
             error_status: StatusCode::SERVICE_UNAVAILABLE.as_u16(),
+            retry_after: None,
             cut_rate: Share(0.0),
             stall_rate: Share(0.0),
             slow: None,

@@ -68,6 +68,11 @@ impl Sum {
         pairs.map(byte).collect::<Option<_>>().map(Self)
     }
 
+    /// Its bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Appends it in hexadecimal digits.
     pub(crate) fn write_hex(&self, out: &mut Vec<u8>) {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";

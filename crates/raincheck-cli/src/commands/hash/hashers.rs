@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256, Sha512};
 use super::algorithm::{Algorithm, Sum};
 
 /// Makes a sum by each of some algorithms.
-pub(super) struct Hashers(Vec<Hasher>);
+pub(crate) struct Hashers(Vec<Hasher>);
 
 /// An algorithm at work.
 enum Hasher {
@@ -21,16 +21,16 @@ enum Hasher {
 }
 
 impl Hashers {
-    pub(super) fn new(algorithms: &[Algorithm]) -> Self {
+    pub(crate) fn new(algorithms: &[Algorithm]) -> Self {
         Self(algorithms.iter().copied().map(Hasher::new).collect())
     }
 
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.0.iter_mut().for_each(|hasher| hasher.update(bytes));
     }
 
     /// The sums, in the order of the algorithms.
-    pub(super) fn finish(self) -> Vec<Sum> {
+    pub(crate) fn finish(self) -> Vec<Sum> {
         self.0.into_iter().map(Hasher::finish).collect()
     }
 }

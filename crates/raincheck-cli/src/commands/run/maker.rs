@@ -5,11 +5,11 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::feed::Produce;
 use super::job::Input;
 use super::results::Folder;
 use super::source::{Row, Rows, cannot_read};
 use super::split::Blocks;
+use crate::batch::feed::Produce;
 use crate::error::Error;
 
 /// Where jobs come from.

@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 
-use crate::batch::lanes::{Inputs, Next};
+use super::lanes::{Inputs, Next};
 use crate::error::Error;
 
 /// Handed over at a time, when there are so many.
 const TOGETHER: usize = 64;
 
 /// What makes inputs, one after the other.
-pub(super) trait Produce: Send + 'static {
+pub(crate) trait Produce: Send + 'static {
     type Input: Send + 'static;
 
     /// The next one. Blocks until there is one.
@@ -22,13 +22,15 @@ pub(super) trait Produce: Send + 'static {
 }
 
 /// Inputs that are read ahead.
-pub(super) struct Feed<I> {
+pub(crate) struct Feed<I> {
     shared: Arc<Shared<I>>,
     /// Known before they are read.
     total: Option<u64>,
 }
 
 struct Shared<I> {
+    /// So many are read ahead at most.
+    ahead: usize,
     state: Mutex<State<I>>,
     /// Announces that there is room again.
     room: Condvar,
@@ -44,19 +46,19 @@ struct State<I> {
 
 impl<I: Send + 'static> Feed<I> {
     /// Begins to read, at most so many ahead.
-    pub(super) fn start(producer: impl Produce<Input = I>, ahead: usize, total: Option<u64>) -> Result<Self, Error> {
+    pub(crate) fn start(producer: impl Produce<Input = I>, ahead: usize, total: Option<u64>) -> Result<Self, Error> {
         let state = State { ready: VecDeque::new(), produced: 0, ended: false, error: None, wake: None };
-        let shared = Arc::new(Shared { state: Mutex::new(state), room: Condvar::new() });
+        let shared = Arc::new(Shared { ahead, state: Mutex::new(state), room: Condvar::new() });
         let filled = Arc::clone(&shared);
         thread::Builder::new()
             .name("inputs".into())
-            .spawn(move || filled.fill(producer, ahead))
+            .spawn(move || filled.fill(producer))
             .map_err(|error| Error::new("cannot start a thread for the inputs").because(error))?;
         Ok(Self { shared, total })
     }
 
     /// Gives out no more from here on, whatever there is.
-    pub(super) fn stop(&self) -> impl Fn() + Send + Sync + 'static {
+    pub(crate) fn stop(&self) -> impl Fn() + Send + Sync + 'static {
         let shared = Arc::clone(&self.shared);
         move || {
             let mut state = shared.state();
@@ -66,24 +68,24 @@ impl<I: Send + 'static> Feed<I> {
     }
 
     /// How many there are, as soon as that is known.
-    pub(super) fn watch_total(&self) -> impl Fn() -> Option<u64> + Send + Sync + 'static {
+    pub(crate) fn watch_total(&self) -> impl Fn() -> Option<u64> + Send + Sync + 'static {
         let (shared, known) = (Arc::clone(&self.shared), self.total);
         move || shared.total(known)
     }
 
     /// Why there were no more inputs, if that was an error.
-    pub(super) fn trouble(&self) -> impl FnOnce() -> Option<Error> + use<I> {
+    pub(crate) fn trouble(&self) -> impl FnOnce() -> Option<Error> + use<I> {
         let shared = Arc::clone(&self.shared);
         move || shared.state().error.take()
     }
 }
 
 impl<I> Shared<I> {
-    fn fill(&self, mut producer: impl Produce<Input = I>, ahead: usize) {
+    fn fill(&self, mut producer: impl Produce<Input = I>) {
         let mut together = Vec::new();
         loop {
-            let full = together.len() >= TOGETHER.min(ahead);
-            if !together.is_empty() && (full || producer.may_block()) && !self.hand_over(&mut together, ahead) {
+            let full = together.len() >= TOGETHER.min(self.ahead);
+            if !together.is_empty() && (full || producer.may_block()) && !self.hand_over(&mut together) {
                 return;
             }
             match producer.next() {
@@ -95,13 +97,13 @@ impl<I> Shared<I> {
                 }
             }
         }
-        self.hand_over(&mut together, ahead);
+        self.hand_over(&mut together);
         self.end(self.state());
     }
 
     /// Waits for room. Returns false if nobody wants any more.
-    fn hand_over(&self, together: &mut Vec<I>, ahead: usize) -> bool {
-        let state = self.room.wait_while(self.state(), |state| state.ready.len() >= ahead && !state.ended);
+    fn hand_over(&self, together: &mut Vec<I>) -> bool {
+        let state = self.room.wait_while(self.state(), |state| state.ready.len() >= self.ahead && !state.ended);
         let mut state = state.expect("the lock is held by the queue alone");
         if state.ended {
             return false;
@@ -143,8 +145,12 @@ impl<I: Send + 'static> Inputs for Feed<I> {
         let mut state = self.shared.state();
         match state.ready.pop_front() {
             Some(input) => {
+                // Waking the thread for each one would cost more than reading it does.
+                let is_time = state.ready.len() == self.shared.ahead / 2;
                 drop(state);
-                self.shared.room.notify_one();
+                if is_time {
+                    self.shared.room.notify_one();
+                }
                 Next::Input(input)
             }
             None if state.ended => Next::End,

@@ -1,0 +1,246 @@
+//! `raincheck fetch`: every file of a list, whole and once.
+
+mod disposition;
+mod failed;
+mod follow;
+mod hashes;
+mod journal;
+mod known;
+mod list;
+mod manners;
+mod names;
+mod options;
+mod page;
+mod plan;
+mod robots;
+mod source;
+mod sums;
+mod template;
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use raincheck::fetch::{Downloads, Stop};
+
+use self::failed::Failed;
+use self::follow::Follow;
+use self::journal::{Journal, Past, Trouble};
+use self::known::Known;
+use self::manners::Manners;
+use self::names::Names;
+use self::options::{Existing, PaceOptions, RequestOptions};
+use self::page::Page;
+use self::plan::{Common, Plan, Planned};
+use self::source::Planner;
+use self::sums::Sums;
+use self::template::Template;
+use crate::args::{ExecutorName, ReportOptions, Talk};
+use crate::batch::feed::{Feed, Produce};
+use crate::error::{Error, Exit, cannot_write_output};
+use crate::executors;
+use crate::interrupt::Interrupt;
+use crate::report::{self, Report, figures};
+
+/// So many lines are read ahead.
+const AHEAD: usize = 1024;
+
+/// What `raincheck fetch` is asked for.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct FetchArgs {
+    /// What to fetch
+    #[arg(value_name = "URL", required_unless_present = "inputs")]
+    urls: Vec<String>,
+    /// Fetch what LIST says: a URL on each line, after tabs its name, checksum or mirrors, and indented below it options as
+    /// aria2 has them; `-` is standard input
+    #[arg(long = "input", short, value_name = "LIST")]
+    inputs: Vec<PathBuf>,
+    /// The folder that files go to
+    #[arg(long, short, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+    /// What files are called, of parts of their URL: {host}, {path}, {dir}, {name}, {stem}, {ext}, {query}, {hash}, and {#} for
+    /// the number in the list [default: {name}]
+    #[arg(long, value_name = "TEMPLATE", value_parser = Template::parse)]
+    name: Option<Template>,
+    /// Take the name that the server tells (Content-Disposition), where it tells one
+    #[arg(long)]
+    server_names: bool,
+    /// Go by what sites ask of robots: robots.txt, and X-Robots-Tag (noai, noindex and the like)
+    #[arg(long)]
+    robots: bool,
+    /// Check files against FILE, a list of sums as sha256sum or BSD's tools write it, by their names
+    #[arg(long, value_name = "FILE")]
+    sums: Vec<PathBuf>,
+    /// What becomes of a file that is there already
+    #[arg(long, value_name = "WHAT", default_value = "skip")]
+    existing: Existing,
+    /// Give files the time of their last change that the server tells
+    #[arg(long, short = 'R')]
+    remote_time: bool,
+    /// Have each file on the disk itself before it gets its name
+    #[arg(long)]
+    fsync: bool,
+    /// Write what failed to FILE, as a list to try again
+    #[arg(long, value_name = "FILE")]
+    failed: Option<PathBuf>,
+    /// Write what would be fetched, and under which name, to standard output, and fetch nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Where downloads run: all on one thread, each on a thread, or one by one
+    #[arg(long, value_name = "WHERE", default_value = "tokio")]
+    executor: ExecutorName,
+    /// How many downloads run at once, and how many connections there are at most
+    #[arg(long, short, value_name = "N", default_value = "16")]
+    jobs: NonZeroUsize,
+    #[command(flatten)]
+    pace: PaceOptions,
+    #[command(flatten)]
+    requests: RequestOptions,
+    #[command(flatten)]
+    report: ReportOptions,
+    /// Draw how fast it went, how long answers took and which hosts failed when, to FILE
+    #[arg(long, value_name = "FILE.html", help_heading = "Seeing what happens")]
+    page: Option<PathBuf>,
+}
+
+/// Does what was asked for.
+pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
+    let common = Common {
+        dir: args.dir.clone(),
+        existing: args.existing,
+        method: args.requests.method.clone(),
+        body: args.requests.body()?,
+        template: args.name,
+        named_by_server: args.server_names,
+        sums: read_sums(&args.sums)?,
+        dry: args.dry_run,
+    };
+    let mut names = Names::default();
+    let each = |record: &journal::Record<'_>| names.keep(&record.name);
+    let (journal, past) = if args.dry_run {
+        (None, Past::read(&args.dir, each).map_err(|trouble| no_journal(trouble, &args.dir))?)
+    } else {
+        let (journal, past) = Journal::open(&args.dir, each).map_err(|trouble| no_journal(trouble, &args.dir))?;
+        (Some(journal), past)
+    };
+    let known = Arc::new(Known::new(&args.dir, journal, names));
+    let mut plan = Plan::open(args.urls, &args.inputs, common, Arc::clone(&known), past)?;
+    if args.dry_run {
+        return show(plan);
+    }
+    let interrupt = Interrupt::install()?;
+    let jobs = if args.executor == ExecutorName::Inline { NonZeroUsize::MIN } else { args.jobs };
+    let made = args.requests.client()?;
+    let robot = args.robots.then(|| args.requests.robot());
+    if let Some(robot) = &robot {
+        plan.mind(Manners::new(&made.client, robot)?);
+    }
+    let downloads = Downloads::new(made.client.clone())
+        .at_once(jobs.get())
+        .keep_times(args.remote_time)
+        .sync(args.fsync)
+        .leave_parts(true)
+        // A thread for each download, or one for all.
+        .workers(if args.executor == ExecutorName::Thread { jobs.get() } else { 1 })
+        .into_folder(&args.dir)
+        .map_err(|error| Error::usage(format!("cannot open the folder `{}`", args.dir.display())).because(error))?;
+    let downloads = args.pace.apply(downloads);
+    let threads = if args.executor == ExecutorName::Thread { jobs } else { NonZeroUsize::MIN };
+    let executor = executors::make_here(args.executor, threads)?;
+    let failed = args.failed.as_deref().map(Failed::create).transpose()?;
+    let page = args.page.as_deref().map(Page::new).transpose()?;
+
+    let told = args.report.plan("Downloads", talk);
+    let tells_more = told.records.is_some();
+    let report = Arc::new(Report::open(report::Plan { columns: follow::COLUMNS, ..told }, &interrupt)?);
+    report.style(&executors::style(args.executor, jobs));
+    let stop = Stop::new();
+    let stopped = stop.clone();
+    interrupt.on_asked(move || stopped.stop());
+
+    let follow = Arc::new(Follow::new(Arc::clone(&report), tells_more, failed, page, Arc::clone(&known), robot));
+    let feed = Feed::start(plan, AHEAD, None)?;
+    let (stop_reading, trouble) = (feed.stop(), feed.trouble());
+    let source = Planner::new(feed, Arc::clone(&follow), Arc::clone(&report));
+    let ran = downloads.watched(&executor, source, Arc::clone(&follow) as _, &stop);
+    stop_reading();
+    ran.map_err(|error| Error::new("cannot run the downloads").because(error))?;
+
+    let follow = Arc::into_inner(follow).expect("nobody follows the downloads any more");
+    follow.cut_short();
+    let (shared, page, failed) = follow.end();
+    drop(shared);
+    let report = Arc::into_inner(report).expect("nobody else tells the report any more");
+    if known.repeated() > 0 {
+        let times = figures::count_of(known.repeated(), "URL came", "URLs came");
+        report.note(format!("{times} more than once, and is fetched once"));
+    }
+    let exit = report.finish()?;
+    failed.map_or(Ok(()), Failed::end)?;
+    page.map_or(Ok(()), Page::end)?;
+    made.end()?;
+    match trouble() {
+        Some(error) => Err(error),
+        None => {
+            // Of a run that was cut short, the next one takes up what is left.
+            if !stop.is_stopped() {
+                known.clear();
+            }
+            Ok(exit)
+        }
+    }
+}
+
+fn read_sums(lists: &[PathBuf]) -> Result<Sums, Error> {
+    let mut sums = Sums::default();
+    for path in lists {
+        let cannot = |error| Error::usage(format!("cannot read `{}`", path.display())).because(error);
+        sums.read(BufReader::new(File::open(path).map_err(cannot)?)).map_err(cannot)?;
+        // Were it passed over, the file that it is about would go unchecked.
+        if let Some(line) = sums.bad_lines.first() {
+            return Err(Error::usage(format!("line {line} of `{}` tells no sum of a file", path.display()))
+                .hint("a line is `SUM  NAME` as sha256sum writes it, or `SHA256 (NAME) = SUM`"));
+        }
+    }
+    Ok(sums)
+}
+
+fn no_journal(trouble: Trouble, dir: &Path) -> Error {
+    match trouble {
+        Trouble::Held => Error::usage(format!("another `raincheck fetch` is at work in `{}`", dir.display()))
+            .hint("wait until it is done, or choose another folder by `--dir`"),
+        Trouble::Unknown(path) => Error::usage(format!("`{}` is no journal of this version", path.display())).hint(
+            "use the version that wrote it; without the file, all is fetched again that `--existing` does not keep",
+        ),
+        Trouble::Io(path, error) => Error::usage(format!("cannot use `{}`", path.display())).because(error),
+    }
+}
+
+/// Writes what is planned.
+fn show(mut plan: Plan) -> Result<Exit, Error> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut exit = Exit::AllDone;
+    while let Some(planned) = plan.next()? {
+        let line = match planned {
+            Planned::Fetch(download) => {
+                let name = download.name().unwrap_or_else(|| "-".as_ref());
+                format!("{}\t{}\n", download.request().url(), figures::shown(&name.to_string_lossy()))
+            }
+            Planned::There { .. } => continue,
+            Planned::Warning(text) => {
+                anstream::eprintln!("{}", crate::paint::Paint::for_stderr().warning(&text));
+                continue;
+            }
+            Planned::Bad { what, why } => {
+                exit = Exit::SomeFailed;
+                anstream::eprintln!("{}", crate::paint::Paint::for_stderr().warning(&format!("`{what}`: {why}")));
+                continue;
+            }
+        };
+        out.write_all(line.as_bytes()).map_err(cannot_write_output)?;
+    }
+    out.flush().map_err(cannot_write_output)?;
+    Ok(exit)
+}

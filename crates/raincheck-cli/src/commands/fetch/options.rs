@@ -1,0 +1,323 @@
+//! How requests are made and answers taken: the options that become a client and a way to download.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use raincheck::fetch::{Client, ClientBuilder, Cookies, Credentials, Downloads, FetchError, Proxy, Retries};
+
+use super::robots;
+use crate::args::duration;
+use crate::error::Error;
+
+/// How requests are made.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Requests")]
+pub(super) struct RequestOptions {
+    /// Send a header, as in 'Accept: image/*'; in place of our own of that name
+    #[arg(long = "header", short = 'H', value_name = "HEADER", value_parser = header)]
+    headers: Vec<(String, String)>,
+    /// Say that the program is this one
+    #[arg(long, short = 'A', value_name = "NAME")]
+    user_agent: Option<String>,
+    /// Send another request than GET; what has a body then needs --data
+    #[arg(long, short = 'X', value_name = "METHOD")]
+    pub(super) method: Option<String>,
+    /// Send this with each request, or what is in @FILE; the method is POST then, unless given
+    #[arg(long, value_name = "DATA")]
+    data: Option<String>,
+    /// Send the cookies in FILE (cookies.txt, as curl and browsers write it)
+    #[arg(long, short = 'b', value_name = "FILE")]
+    cookies: Option<PathBuf>,
+    /// Write the cookies to FILE at the end
+    #[arg(long, short = 'c', value_name = "FILE")]
+    save_cookies: Option<PathBuf>,
+    /// Let HOST know who asks, as in 'example.org=name:password'
+    #[arg(long = "user", short = 'u', value_name = "HOST=USER:PASSWORD", value_parser = user)]
+    users: Vec<(String, Credentials)>,
+    /// Let HOST have a token, as in 'api.example.org=TOKEN'
+    #[arg(long = "bearer", value_name = "HOST=TOKEN", value_parser = bearer)]
+    bearers: Vec<(String, Credentials)>,
+    /// Take names and passwords from FILE [default: $NETRC or ~/.netrc]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    #[expect(clippy::option_option, reason = "absent, alone, and with a file are three different things")]
+    netrc: Option<Option<PathBuf>>,
+    /// Go through this proxy, http:// or socks5:// [default: as http_proxy, https_proxy and all_proxy say]
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
+    /// Go to these hosts directly; `*` is all [default: as no_proxy says]
+    #[arg(long, value_name = "HOSTS")]
+    no_proxy: Option<String>,
+    /// Trust the authorities in FILE (PEM), and no others
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Show this certificate (PEM) to servers that ask
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The key of that certificate
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// Trust any certificate: anyone on the way can read and change everything
+    #[arg(long, short = 'k')]
+    insecure: bool,
+    /// Ask for compressed answers, and write them decompressed; such a file cannot be gone on with
+    #[arg(long)]
+    pub(super) compressed: bool,
+    /// Speak HTTP/1.1 alone, also where HTTP/2 is offered
+    #[arg(long = "http1.1")]
+    http1: bool,
+    /// Follow so many redirects
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    max_redirects: usize,
+    /// Refuse files larger than this, as in 500k, 20M or 4G
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_size: Option<u64>,
+    /// Give up on a connection that is not there after so long
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    connect_timeout: Duration,
+    /// Give up on a server that sends nothing for so long
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    idle_timeout: Duration,
+    /// Give up on an attempt that takes longer than this in all
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    max_time: Option<Duration>,
+}
+
+/// How many, how fast, and how often.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "How many, how fast, how often")]
+pub(super) struct PaceOptions {
+    /// At most so many at once from one host [default: as many as --jobs]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    per_host: Option<u32>,
+    /// Find out how many at once each host can bear, up to --jobs
+    #[arg(long)]
+    adaptive: bool,
+    /// Begin at most so many requests a second
+    #[arg(long, value_name = "N", value_parser = rate)]
+    rate: Option<f64>,
+    /// Begin at most so many requests a second to one host
+    #[arg(long, value_name = "N", value_parser = rate)]
+    per_host_rate: Option<f64>,
+    /// Take in at most so many bytes a second, as in 500k or 2M
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    limit_rate: Option<u64>,
+    /// Try again so many times what may go away: 429 and 5xx, time limits, lost connections, bodies cut off
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    retries: u32,
+    /// Try again after these statuses too, as in 403,404
+    #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(100..=599))]
+    retry_on: Vec<u16>,
+    /// The longest wait before the second attempt; it doubles with each one, and a part of it is drawn by lot
+    #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = duration)]
+    retry_wait: Duration,
+    /// Give up on a server that asks to be left alone for longer than this
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
+    max_retry_after: Duration,
+}
+
+/// What becomes of a file that is there already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Existing {
+    /// Leave it, and ask for nothing, if it is as this program has left it or has the right checksum; else that is a failure
+    #[default]
+    Skip,
+    /// Leave it, and ask for nothing, whatever it is
+    Keep,
+    /// Ask whether there is a newer one, and replace it then
+    Check,
+    /// Fetch it anew, and replace it when the new one is whole
+    Replace,
+    /// Leave it, and count that as a failure
+    Fail,
+}
+
+/// The client, and the cookies that it keeps.
+pub(super) struct Made {
+    pub(super) client: Client,
+    cookies: Option<(Cookies, PathBuf)>,
+}
+
+impl RequestOptions {
+    /// The client that asks in this way.
+    pub(super) fn client(&self) -> Result<Made, Error> {
+        let read = |path: &Path| {
+            fs::read(path).map_err(|error| Error::usage(format!("cannot read `{}`", path.display())).because(error))
+        };
+        let mut builder = Client::builder();
+        for (name, value) in &self.headers {
+            builder = builder.header(name, value).map_err(unusable)?;
+        }
+        if let Some(agent) = &self.user_agent {
+            builder = builder.header("user-agent", agent).map_err(unusable)?;
+        }
+        for (host, credentials) in self.users.iter().chain(&self.bearers) {
+            builder = builder.credentials(host, credentials.clone());
+        }
+        builder = match &self.netrc {
+            None => builder,
+            Some(None) => builder.own_netrc().map_err(unusable)?,
+            Some(Some(path)) => builder.netrc(path).map_err(unusable)?,
+        };
+        if let Some(proxy) = &self.proxy {
+            builder = builder.proxy(Proxy::new(proxy).map_err(unusable)?);
+        }
+        if let Some(hosts) = &self.no_proxy {
+            builder = builder.no_proxy(hosts);
+        }
+        if let Some(ca) = &self.ca {
+            builder = builder.root_certificates(&read(ca)?).map_err(unusable)?;
+        }
+        if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
+            builder = builder.client_certificate(&read(cert)?, &read(key)?).map_err(unusable)?;
+        }
+        if self.insecure {
+            builder = builder.insecure();
+        }
+        let (builder, cookies) = self.with_cookies(builder, &read)?;
+        let client = builder
+            .connect_timeout(self.connect_timeout)
+            .idle_timeout(self.idle_timeout)
+            .timeout(self.max_time)
+            .redirects(self.max_redirects)
+            .largest(self.max_size)
+            .decode(self.compressed)
+            .http2(!self.http1)
+            .build()
+            .map_err(unusable)?;
+        Ok(Made { client, cookies })
+    }
+
+    fn with_cookies(
+        &self,
+        builder: ClientBuilder,
+        read: &impl Fn(&Path) -> Result<Vec<u8>, Error>,
+    ) -> Result<(ClientBuilder, Option<(Cookies, PathBuf)>), Error> {
+        if self.cookies.is_none() && self.save_cookies.is_none() {
+            return Ok((builder, None));
+        }
+        let cookies = match &self.cookies {
+            None => Cookies::new(),
+            Some(path) => Cookies::from_netscape(&String::from_utf8_lossy(&read(path)?)).map_err(unusable)?,
+        };
+        let kept = self.save_cookies.clone().map(|path| (cookies.clone(), path));
+        Ok((builder.cookies(cookies), kept))
+    }
+
+    /// The name that sites know us by, in what they ask of robots.
+    pub(super) fn robot(&self) -> String {
+        let agent = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("user-agent"));
+        let agent = self.user_agent.as_deref().or(agent.map(|(_, agent)| agent.as_str()));
+        match agent.map(robots::product) {
+            None | Some("") => env!("CARGO_PKG_NAME").trim_end_matches("-cli").into(),
+            Some(product) => product.into(),
+        }
+    }
+
+    /// What is sent with each request.
+    pub(super) fn body(&self) -> Result<Option<Vec<u8>>, Error> {
+        let Some(data) = &self.data else { return Ok(None) };
+        let Some(path) = data.strip_prefix('@') else { return Ok(Some(data.clone().into())) };
+        fs::read(path).map(Some).map_err(|error| Error::usage(format!("cannot read `{path}`")).because(error))
+    }
+}
+
+impl PaceOptions {
+    /// Downloads in this way.
+    pub(super) fn apply(&self, downloads: Downloads) -> Downloads {
+        let mut retries = Retries::times(self.retries).first(self.retry_wait).patience(self.max_retry_after);
+        for status in &self.retry_on {
+            retries = retries.status(*status);
+        }
+        let downloads = downloads
+            .retries(retries)
+            .adaptive(self.adaptive)
+            .per_second(self.rate.unwrap_or_default())
+            .per_host_second(self.per_host_rate.unwrap_or_default())
+            .bytes_per_second(self.limit_rate.unwrap_or_default());
+        match self.per_host {
+            Some(most) => downloads.per_host(most as usize),
+            None => downloads,
+        }
+    }
+}
+
+impl Made {
+    /// Writes the cookies down, if that was asked for.
+    pub(super) fn end(self) -> Result<(), Error> {
+        let Some((cookies, path)) = self.cookies else { return Ok(()) };
+        fs::write(&path, cookies.to_netscape())
+            .map_err(|error| Error::new(format!("cannot write `{}`", path.display())).because(error))
+    }
+}
+
+fn unusable(error: FetchError) -> Error {
+    Error::usage(error.to_string())
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().into(), value.trim().into())),
+        _ => Err("write it as in 'Accept: image/*'".into()),
+    }
+}
+
+fn user(text: &str) -> Result<(String, Credentials), String> {
+    let (host, user) = at_host(text)?;
+    let (user, password) = user.split_once(':').ok_or("write it as in 'example.org=name:password'")?;
+    Ok((host, Credentials::basic(user, password)))
+}
+
+fn bearer(text: &str) -> Result<(String, Credentials), String> {
+    at_host(text).map(|(host, token)| (host, Credentials::bearer(token)))
+}
+
+/// A secret is for one host: no list of URLs can send it to another.
+fn at_host(text: &str) -> Result<(String, &str), String> {
+    match text.split_once('=') {
+        Some((host, secret)) if !host.is_empty() && !secret.is_empty() && !host.contains([':', '/', '@']) => {
+            Ok((host.into(), secret))
+        }
+        _ => Err("say for which host, as in 'example.org=…': it is told to no other".into()),
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
+        _ => Err("it must be a number above 0, such as 10 or 0.5".into()),
+    }
+}
+
+/// Reads an amount of data: `500`, `64k`, `20M`, `4G`, in powers of 1024 as curl and wget have it.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let (number, factor) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 1_u64 << 30),
+        _ => (text, 1),
+    };
+    let number = number.parse::<u64>().ok().filter(|number| *number > 0);
+    number.and_then(|number| number.checked_mul(factor)).ok_or_else(|| "write it as in 500k, 20M or 4G".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        assert_eq!(["500", "64k", "20M", "4G"].map(size), [Ok(500), Ok(65_536), Ok(20_971_520), Ok(4_294_967_296)]);
+        for wrong in ["0", "k", "-1", "1.5M", "99999999999G", ""] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_for_one_host() {
+        assert_eq!(user("h.org=me:a:b=c"), Ok(("h.org".into(), Credentials::basic("me", "a:b=c"))));
+        assert!(user("me:secret").is_err());
+        assert!(bearer("token").unwrap_err().contains("for which host"));
+    }
+}

@@ -1,0 +1,64 @@
+//! Hands planned downloads to the lanes, as they come from the thread that reads the lists.
+
+use std::sync::Arc;
+
+use raincheck::fetch::{Pulled, Source};
+
+use super::follow::Follow;
+use super::plan::Planned;
+use crate::batch::feed::Feed;
+use crate::batch::lanes::{Inputs, Next};
+use crate::report::Report;
+use crate::report::event::{Expected, Outcome, Status};
+
+/// The planned downloads. What is there already, or cannot be fetched, is told to the report on the way.
+pub(super) struct Planner {
+    feed: Feed<Planned>,
+    follow: Arc<Follow>,
+    report: Arc<Report>,
+    counted: bool,
+}
+
+impl Planner {
+    pub(super) fn new(feed: Feed<Planned>, follow: Arc<Follow>, report: Arc<Report>) -> Self {
+        Self { feed, follow, report, counted: false }
+    }
+
+    /// Tells how many there are, as soon as that is known.
+    fn count(&mut self) {
+        if !self.counted
+            && let Some(total) = self.feed.total()
+        {
+            self.counted = true;
+            self.report.expect(Expected { jobs: Some(total), bytes: None });
+        }
+    }
+}
+
+impl Source for Planner {
+    fn pull(&mut self) -> Pulled {
+        loop {
+            self.count();
+            let planned = match self.feed.next() {
+                Next::Input(planned) => planned,
+                Next::Later => return Pulled::Later,
+                Next::End => return Pulled::End,
+            };
+            match planned {
+                Planned::Fetch(download) => return Pulled::Download(download),
+                Planned::There { url } => {
+                    let outcome = Outcome { detail: Some("there already".into()), ..Outcome::done(0) };
+                    self.follow.not_planned(&url, outcome);
+                }
+                Planned::Warning(text) => self.report.warn(text),
+                Planned::Bad { what, why } => {
+                    self.follow.not_planned(&what, Outcome::not_done(Status::Failed, why));
+                }
+            }
+        }
+    }
+
+    fn wake(&mut self, wake: Box<dyn FnOnce() + Send>) {
+        self.feed.wake(wake);
+    }
+}

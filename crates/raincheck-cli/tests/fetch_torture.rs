@@ -1,0 +1,320 @@
+//! `raincheck fetch` against a real nginx, with everything going wrong that can: no file may be lost, and none may be
+//! short.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(30);
+
+/// A program that is ended with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // nginx takes its worker with it on SIGTERM, and not on SIGKILL.
+        let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
+        let _ = self.0.wait();
+    }
+}
+
+/// A folder of files, and the nginx that serves them on a free port.
+struct Site {
+    folder: TempDir,
+    names: Vec<String>,
+    port: u16,
+    _running: Vec<Running>,
+}
+
+impl Site {
+    /// Serves `count` files. `locations` are nginx's, where `BACKEND0`, … stand for the built-in server with these
+    /// options.
+    fn start(count: usize, locations: &str, backends: &[&[&str]]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let www = folder.path().join("www");
+        fs::create_dir(&www).unwrap();
+        let names: Vec<String> = (0..count).map(|number| format!("f{number:05}.bin")).collect();
+        for (number, name) in names.iter().enumerate() {
+            fs::write(www.join(name), contents(number)).unwrap();
+        }
+
+        let mut running = Vec::new();
+        let mut locations = locations.to_owned();
+        for (number, options) in backends.iter().enumerate() {
+            let (server, address) = serve(&www, options);
+            locations = locations.replace(&format!("BACKEND{number}"), &address);
+            running.push(server);
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        running.push(nginx(folder.path(), port, &locations));
+        Self { folder, names, port, _running: running }
+    }
+
+    fn list(&self) -> PathBuf {
+        let list = self.folder.path().join("list.txt");
+        let lines: String = self.names.iter().map(|name| format!("http://127.0.0.1:{}/{name}\n", self.port)).collect();
+        fs::write(&list, lines).unwrap();
+        list
+    }
+
+    fn fetch(&self, into: &Path, options: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_raincheck"));
+        command.args(["fetch", "--progress", "none", "-i"]).arg(self.list()).arg("-d").arg(into).args(options);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    }
+
+    /// What nginx was asked for: the run that asked, the path, the status and how much of it went out.
+    fn log(&self) -> Vec<(String, String, u16)> {
+        let log = fs::read_to_string(self.folder.path().join("access.log")).unwrap();
+        let lines = log.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        lines.map(|parts| (parts[0].to_owned(), parts[1][1..].to_owned(), parts[2].parse().unwrap())).collect()
+    }
+
+    /// The files that are there under their names. Each of them must be whole.
+    fn finished(&self, into: &Path) -> HashSet<String> {
+        let there = |(number, name): (usize, &String)| {
+            let found = fs::read(into.join(name)).ok()?;
+            assert!(found == contents(number), "`{name}` is there, and not whole: {} bytes", found.len());
+            Some(name.clone())
+        };
+        self.names.iter().enumerate().filter_map(there).collect()
+    }
+
+    /// Every file is there and whole, and nothing else.
+    fn assert_all_there(&self, into: &Path) {
+        assert_eq!(self.finished(into).len(), self.names.len());
+        let known: HashSet<&str> = self.names.iter().map(String::as_str).collect();
+        let litter: Vec<_> = left_in(into).into_iter().filter(|path| !known.contains(path.as_str())).collect();
+        assert!(litter.is_empty(), "left behind: {litter:?}");
+    }
+}
+
+/// What a file holds: the same for each number, and 1 to 30 KB of it.
+fn contents(number: usize) -> Vec<u8> {
+    let mut state = number as u64 + 1;
+    let mut throw = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize
+    };
+    let length = 1000 + throw() % 29_000;
+    (0..length).map(|_| throw() as u8).collect()
+}
+
+/// All that lies in a folder, but for what the tool keeps there for its next run.
+fn left_in(folder: &Path) -> Vec<String> {
+    let mut left = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        if name != ".raincheck-fetch" {
+            left.push(name);
+            continue;
+        }
+        for part in fs::read_dir(entry.path().join("parts")).into_iter().flatten().flatten() {
+            left.push(format!("parts/{}", part.file_name().display()));
+        }
+    }
+    left
+}
+
+fn serve(folder: &Path, options: &[&str]) -> (Running, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_raincheck"));
+    let mut child =
+        command.arg("serve").arg(folder).args(options).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut address = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut address).unwrap();
+    (Running(child), address.trim().to_owned())
+}
+
+fn nginx(folder: &Path, port: u16, locations: &str) -> Running {
+    let at = folder.display();
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .iter()
+        .map(|kind| format!("{kind}_temp_path {at}/nginx-{kind};"))
+        .collect();
+    let user = if rustix::process::getuid().is_root() { "user root;" } else { "" };
+    let config = format!(
+        "{user} daemon off; worker_processes 1; pid {at}/nginx.pid; error_log {at}/nginx.log crit;
+         events {{ worker_connections 1024; }}
+         http {{
+             {temporary} types {{}} default_type application/octet-stream; root {at}/www; keepalive_requests 100000;
+             log_format who '$http_x_run $request_uri $status'; access_log {at}/access.log who;
+             split_clients $request_id $fate {{ 5% error; 5% cut; 5% stall; 5% reset; 5% slow; * fine; }}
+             limit_req_status 429; limit_req_zone $server_name$http_host zone=all:1m rate=500r/s;
+             server {{ listen 127.0.0.1:{port}; reset_timedout_connection on; {locations} }}
+         }}"
+    );
+    fs::write(folder.join("nginx.conf"), config).unwrap();
+    let known = Command::new("nginx").arg("-v").output();
+    assert!(known.is_ok(), "`nginx` is missing: `scripts/test-tools` installs it");
+    let mut command = Command::new("nginx");
+    command.arg("-c").arg(folder.join("nginx.conf")).arg("-e").arg(folder.join("nginx.log"));
+    let running = Running(command.stdin(Stdio::null()).spawn().unwrap());
+    let begin = Instant::now();
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(begin.elapsed() < LONG, "nginx does not start: {}", log_of(folder));
+        thread::sleep(Duration::from_millis(5));
+    }
+    running
+}
+
+fn log_of(folder: &Path) -> String {
+    fs::read_to_string(folder.join("nginx.log")).unwrap_or_default()
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// One in twenty requests meets each of these; a range for what is missing may meet the next one.
+const TROUBLE: &str = "
+    location / {
+        limit_req zone=all burst=400 nodelay;
+        error_page 429 @later;
+        if ($fate = error) { return 503; }
+        if ($fate = reset) { return 444; }
+        if ($fate = cut) { rewrite ^ /cut$uri last; }
+        if ($fate = stall) { rewrite ^ /stall$uri last; }
+        if ($fate = slow) { rewrite ^ /slow$uri last; }
+    }
+    location @later { internal; add_header Retry-After 1 always; return 429; }
+    location /cut/ { internal; proxy_buffering off; proxy_pass BACKEND0/; }
+    location /stall/ { internal; proxy_buffering off; proxy_pass BACKEND1/; }
+    location /slow/ { internal; proxy_buffering off; proxy_pass BACKEND2/; }";
+
+fn survives_all_trouble(executor: &str, jobs: &str, files: usize) {
+    let backends: [&[&str]; 3] = [&["--cut-rate", "1"], &["--stall-rate", "1"], &["--slow", "100k"]];
+    let site = Site::start(files, TROUBLE, &backends);
+    let into = TempDir::new().unwrap();
+    let patience = ["--retries", "30", "--retry-wait", "10ms", "--idle-timeout", "300ms"];
+    let output = site.fetch(into.path(), &[&["--executor", executor, "-j", jobs], &patience[..]].concat()).output();
+
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    site.assert_all_there(into.path());
+    let statuses: HashSet<u16> = site.log().into_iter().map(|(_, _, status)| status).collect();
+    assert!([503, 444].iter().all(|status| statuses.contains(status)), "there was no trouble: {statuses:?}");
+    assert!(executor == "inline" || statuses.contains(&429), "nobody was told to slow down: {statuses:?}");
+}
+
+#[test]
+fn two_thousand_files_come_whole_through_all_trouble_on_tokio() {
+    survives_all_trouble("tokio", "64", 2000);
+}
+
+#[test]
+fn two_thousand_files_come_whole_through_all_trouble_on_threads() {
+    survives_all_trouble("thread", "64", 2000);
+}
+
+#[test]
+fn two_hundred_files_come_whole_through_all_trouble_one_by_one() {
+    // One at a time waits out each stall: two thousand would take a minute for nothing.
+    survives_all_trouble("inline", "1", 200);
+}
+
+#[test]
+fn killed_fifty_times_it_ends_with_every_file_and_asks_for_no_finished_one_again() {
+    let site = Site::start(2000, "location / { proxy_pass BACKEND0; }", &[&["--delay", "5ms..40ms"]]);
+    let into = TempDir::new().unwrap();
+    // Not to be had again, and nothing that it must decide: a kill may come at any moment.
+    let mut dice = std::process::id() as u64;
+    let mut finished_before = vec![HashSet::new()];
+    for run in 0..50 {
+        let mut child = site
+            .fetch(into.path(), &["-j", "8", "-H", &format!("X-Run: {run}")])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        thread::sleep(Duration::from_millis(20 + (dice >> 33) % 200));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        finished_before.push(site.finished(into.path()));
+    }
+    let output = site.fetch(into.path(), &["-j", "8", "-H", "X-Run: 50"]).output().unwrap();
+
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    site.assert_all_there(into.path());
+    assert!(
+        (200..2000).contains(&finished_before[50].len()),
+        "the kills came in the middle: {}",
+        finished_before[50].len()
+    );
+    for (run, name, _) in site.log() {
+        let Ok(run) = run.parse::<usize>() else { continue };
+        assert!(!finished_before[run].contains(&name), "run {run} asked for `{name}`, which was there");
+    }
+}
+
+#[test]
+fn ctrl_c_ends_it_within_a_fifth_of_a_second_and_the_next_run_asks_only_for_the_rest() {
+    let site = Site::start(500, "location / { proxy_pass BACKEND0; }", &[&["--delay", "50ms"]]);
+    for executor in ["inline", "thread", "tokio"] {
+        let into = TempDir::new().unwrap();
+        let run = format!("X-Run: {executor}");
+        let child = site.fetch(into.path(), &["-j", "8", "--executor", executor]).spawn().unwrap();
+        let begin = Instant::now();
+        while site.finished(into.path()).len() < 5 {
+            assert!(begin.elapsed() < LONG, "nothing comes");
+        }
+        let begin = Instant::now();
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let took = begin.elapsed();
+
+        assert_eq!(output.status.code(), Some(130), "{}", told(&output));
+        assert!(took < Duration::from_millis(200), "{executor} took {took:?}");
+        let finished = site.finished(into.path());
+        let again = site.fetch(into.path(), &["-j", "100", "-H", &run]).output().unwrap();
+        assert_eq!(again.status.code(), Some(0), "{}", told(&again));
+        site.assert_all_there(into.path());
+        let asked = site.log().into_iter().filter(|(by, _, _)| by == executor);
+        assert!(asked.map(|(_, name, _)| name).all(|name| !finished.contains(&name)));
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_leaves_no_short_file() {
+    let site = Site::start(50, "", &[]);
+    let into = TempDir::new().unwrap();
+    let mut command = site.fetch(into.path(), &["-j", "4", "--retries", "0"]);
+    let shell = "ulimit -f 8; trap '' XFSZ; exec \"$0\" \"$@\"";
+    let mut limited = Command::new("bash");
+    limited.args(["-c", shell]).arg(command.get_program()).args(command.get_args());
+    let output = limited.stdin(Stdio::null()).output().unwrap();
+
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert!(told(&output).contains("File too large"), "{}", told(&output));
+    let small = (0..50).filter(|&number| contents(number).len() <= 8192).count();
+    assert_eq!(site.finished(into.path()).len(), small);
+    // With room again, the rest comes.
+    assert_eq!(command.output().unwrap().status.code(), Some(0));
+    site.assert_all_there(into.path());
+}
+
+#[test]
+fn a_link_planted_under_a_name_is_not_written_through_and_a_folder_there_is_told() {
+    let site = Site::start(3, "", &[]);
+    let into = TempDir::new().unwrap();
+    let secret = site.folder.path().join("secret");
+    fs::write(&secret, "mine").unwrap();
+    symlink(&secret, into.path().join(&site.names[0])).unwrap();
+    fs::create_dir(into.path().join(&site.names[1])).unwrap();
+    let output = site.fetch(into.path(), &["--existing", "replace"]).output().unwrap();
+
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert_eq!(fs::read_to_string(&secret).unwrap(), "mine");
+    assert!(told(&output).contains(&site.names[1]), "{}", told(&output));
+    assert_eq!(fs::read(into.path().join(&site.names[2])).unwrap(), contents(2));
+}

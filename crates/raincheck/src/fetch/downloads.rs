@@ -1,0 +1,790 @@
+//! Many downloads at once, on an executor.
+//!
+//! Downloads run in lanes, each of which does one after the other. The lanes of a worker are tasks on a runtime of its own,
+//! of one thread: what a small file costs is system calls, and a second thread would add wake-ups to them. All lanes
+//! share one [`Schedule`], under a lock that is held for microseconds, and take their next job from it themselves;
+//! nothing passes through another thread on its way.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::poll_fn,
+    hash::{BuildHasher, RandomState},
+    io,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::Poll,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{runtime, sync::Notify, task::JoinSet};
+use url::Url;
+
+use super::{
+    Client, Connections, Download, Ended, FetchError, Fetched, Response, Retries,
+    download::Partial,
+    file::Folder,
+    schedule::{At, HostId, Limits, Next, Schedule, Showed},
+};
+use crate::{InProcess, TaskError, TaskFuture};
+
+/// How many jobs are looked at ahead for one that can begin, whose host has room.
+const WINDOW: usize = 8192;
+/// Unless told, so many at a time.
+const AT_ONCE: usize = 16;
+
+const NOT_POISONED: &str = "nothing that can panic is done under the lock of the downloads";
+
+/// What many downloads have in common: how many at a time, how fast, where to.
+///
+/// # Examples
+///
+/// A hundred pages, sixteen at a time, each as soon as it is there:
+///
+/// ```no_run
+/// use raincheck::{ThreadPool, fetch::{Client, Download, Downloads, Request}};
+///
+/// let pool = ThreadPool::new(1);
+/// let pages = (1..=100).map(|n| Download::new(Request::get(&format!("https://example.org/{n}")).unwrap()));
+/// for ended in Downloads::new(Client::builder().build()?).at_once(16).on(&pool, pages)? {
+///     match ended.result {
+///         Ok(page) => println!("{}: {} bytes", page.url, page.bytes),
+///         Err(error) => println!("{}: {error}", ended.download.request().url()),
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Downloads {
+    client: Client,
+    retries: Retries,
+    limits: Limits,
+    workers: usize,
+    bytes_a_second: Option<u64>,
+    folder: Option<Arc<Folder>>,
+    keeps_times: bool,
+    syncs: bool,
+    leaves_parts: bool,
+}
+
+/// Whoever follows downloads, as they go on. Called on their own threads, so be quick.
+///
+/// What returns a `Result` is asked before something that cannot be taken back, and an error of it ends the download.
+pub trait Watch: Send + Sync {
+    /// An attempt begins, on this lane; they are counted from 1.
+    fn started(&self, download: &Download, lane: usize, attempt: u32) {
+        let _ = (download, lane, attempt);
+    }
+
+    /// So many bytes have come, in this attempt. Told now and then, and not for small bodies.
+    fn moved(&self, download: &Download, bytes: u64) {
+        let _ = (download, bytes);
+    }
+
+    /// An attempt failed, and another one follows after the wait.
+    fn retrying(&self, download: &Download, attempt: u32, wait: Duration, error: &FetchError) {
+        let _ = (download, attempt, wait, error);
+    }
+
+    /// What the file is to be called, if not as the download says. Asked when the head of the response is there.
+    ///
+    /// # Errors
+    ///
+    /// Why it should not be fetched after all.
+    fn named(&self, download: &Download, response: &Response) -> Result<Option<PathBuf>, FetchError> {
+        let _ = (download, response);
+        Ok(None)
+    }
+
+    /// The first bytes of a large body go to disk under the temporary name; with what is told here, they can be gone on
+    /// with by [`Download::resume`], even if this program is killed. Returns whether that was noted down: otherwise they are
+    /// removed when the download ends without being whole.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot go on.
+    fn begun(&self, download: &Download, validator: &str, response: &Response) -> Result<bool, FetchError> {
+        let _ = (download, validator, response);
+        Ok(false)
+    }
+
+    /// All of it is on disk under the temporary name, verified, and now gets the final one.
+    ///
+    /// # Errors
+    ///
+    /// Why it must not.
+    fn whole(&self, download: &Download, fetched: &Fetched, file: &std::fs::File) -> Result<(), FetchError> {
+        let _ = (download, fetched, file);
+        Ok(())
+    }
+
+    /// It is over.
+    fn ended(&self, ended: Ended);
+}
+
+/// Where downloads come from, when they may keep one waiting, as a pipe does.
+pub trait Source: Send {
+    /// The next one, if there is one yet. Must not block for long: other downloads wait meanwhile.
+    fn pull(&mut self) -> Pulled;
+
+    /// Calls this once, on any thread, as soon as [`pull`](Self::pull) has something else to say than `Later`.
+    fn wake(&mut self, wake: Box<dyn FnOnce() + Send>);
+}
+
+/// What a [`Source`] has to give.
+#[derive(Debug)]
+pub enum Pulled {
+    /// The next one.
+    Download(Box<Download>),
+    /// None yet.
+    Later,
+    /// And never another one.
+    End,
+}
+
+impl<I: Iterator<Item = Download> + Send> Source for I {
+    fn pull(&mut self) -> Pulled {
+        self.next().map_or(Pulled::End, |download| Pulled::Download(Box::new(download)))
+    }
+
+    fn wake(&mut self, wake: Box<dyn FnOnce() + Send>) {
+        wake();
+    }
+}
+
+/// Stops downloads. Clones stop the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<Stopped>);
+
+#[derive(Debug, Default)]
+struct Stopped {
+    asked: AtomicBool,
+    news: Notify,
+}
+
+impl Stop {
+    /// A handle that nobody has used yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Ends what runs, at once: partial files stay where they can be gone on with, and nothing else does.
+    pub fn stop(&self) {
+        self.0.asked.store(true, Ordering::SeqCst);
+        self.0.news.notify_waiters();
+    }
+
+    /// Whether somebody has.
+    pub fn is_stopped(&self) -> bool {
+        self.0.asked.load(Ordering::SeqCst)
+    }
+
+    async fn stopped(&self) {
+        let news = self.0.news.notified();
+        // One that is told between the question and the wait must not be missed.
+        if !self.is_stopped() {
+            news.await;
+        }
+    }
+}
+
+impl Downloads {
+    /// Downloads by this client: 16 at a time, each tried five times more if what went wrong may go away.
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            retries: Retries::default(),
+            limits: Limits {
+                at_once: AT_ONCE,
+                per_host: usize::MAX,
+                per_second: None,
+                per_host_second: None,
+                window: WINDOW,
+                adaptive: false,
+            },
+            workers: 1,
+            bytes_a_second: None,
+            folder: None,
+            keeps_times: false,
+            syncs: false,
+            leaves_parts: false,
+        }
+    }
+
+    /// So many at a time, and never more connections.
+    #[must_use]
+    pub fn at_once(mut self, downloads: usize) -> Self {
+        self.limits.at_once = downloads.max(1);
+        self
+    }
+
+    /// So many at a time from one host (and port) at most.
+    #[must_use]
+    pub fn per_host(mut self, downloads: usize) -> Self {
+        self.limits.per_host = downloads.max(1);
+        self
+    }
+
+    /// Finds out how many at a time a host can bear, up to the limits: a few at first, more as long as it answers, fewer
+    /// when it fails.
+    #[must_use]
+    pub fn adaptive(mut self, adaptive: bool) -> Self {
+        self.limits.adaptive = adaptive;
+        self
+    }
+
+    /// Begins so many requests a second at most. A number that is not above 0 is no limit.
+    #[must_use]
+    pub fn per_second(mut self, requests: f64) -> Self {
+        self.limits.per_second = (requests > 0.0).then_some(requests);
+        self
+    }
+
+    /// Begins so many requests a second to one host at most. A number that is not above 0 is no limit.
+    #[must_use]
+    pub fn per_host_second(mut self, requests: f64) -> Self {
+        self.limits.per_host_second = (requests > 0.0).then_some(requests);
+        self
+    }
+
+    /// Lets so many bytes a second come at most, in all.
+    #[must_use]
+    pub fn bytes_per_second(mut self, bytes: u64) -> Self {
+        self.bytes_a_second = (bytes > 0).then_some(bytes);
+        self
+    }
+
+    /// Whether and when failed attempts are made again.
+    #[must_use]
+    pub fn retries(mut self, retries: Retries) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// Files go into this folder, which is made if it is not there. No name and no link leads out of it.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made or opened.
+    pub fn into_folder(mut self, folder: impl AsRef<Path>) -> io::Result<Self> {
+        self.folder = Some(Arc::new(Folder::open(folder.as_ref())?));
+        Ok(self)
+    }
+
+    /// Gives files the time of their last change that the server tells.
+    #[must_use]
+    pub fn keep_times(mut self, keeps: bool) -> Self {
+        self.keeps_times = keeps;
+        self
+    }
+
+    /// Has each file on the disk itself before it gets its name, which survives a power failure and takes its time.
+    #[must_use]
+    pub fn sync(mut self, syncs: bool) -> Self {
+        self.syncs = syncs;
+        self
+    }
+
+    /// When a large file has not come to its end, leaves what there is of it, with a note beside, so that another run goes on
+    /// with it, even after a kill.
+    #[must_use]
+    pub fn leave_parts(mut self, leaves: bool) -> Self {
+        self.leaves_parts = leaves;
+        self
+    }
+
+    /// Spreads the downloads over so many workers of the executor. Unless told, one does them all: for small files that is
+    /// faster than two.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers.max(1);
+        self
+    }
+
+    /// Runs them on the executor, and returns each as it ends. Downloads are taken from the iterator as they can begin; when
+    /// a few hundred have ended that nobody has asked for, no new ones begin.
+    ///
+    /// On an executor that runs everything at once, such as [`Inline`](crate::Inline), all is done when this returns.
+    /// Dropping what it returns ends what runs.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot provide a runtime.
+    pub fn on<E, I>(&self, executor: &E, downloads: I) -> io::Result<AsEnded>
+    where
+        E: InProcess,
+        I: IntoIterator<Item = Download>,
+        I::IntoIter: Send + 'static,
+    {
+        let ends = Arc::new(Ends { caller: thread::current().id(), state: Mutex::default(), news: Condvar::new() });
+        let stop = Stop::new();
+        let run = Run::new(self, Box::new(downloads.into_iter()), Arc::clone(&ends) as _, &stop);
+        *ends.room() = Room { run: Some(Arc::downgrade(&run)), ..Room::default() };
+        let workers = run.submit(executor)?;
+        Ok(AsEnded { ends, workers, stop })
+    }
+
+    /// Runs them on the executor, tells `watch` of each, and returns when all have ended or `stop` was used.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot provide a runtime.
+    pub fn watched<E>(
+        &self,
+        executor: &E,
+        source: impl Source + 'static,
+        watch: Arc<dyn Watch>,
+        stop: &Stop,
+    ) -> io::Result<()>
+    where
+        E: InProcess,
+    {
+        let run = Run::new(self, Box::new(source), watch, stop);
+        for worker in run.submit(executor)? {
+            match worker.result() {
+                // Cancelled: by whoever closed the executor. What it had in hand is gone with its lanes.
+                Ok(()) | Err(TaskError::Cancelled | TaskError::ShutDown) => {}
+                Err(error) => return Err(io::Error::other(error.to_string())),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Downloads as they end; see [`Downloads::on`].
+pub struct AsEnded {
+    ends: Arc<Ends>,
+    workers: Vec<TaskFuture<()>>,
+    stop: Stop,
+}
+
+/// Those that have ended and that nobody has asked for yet.
+struct Ends {
+    caller: thread::ThreadId,
+    state: Mutex<Room>,
+    news: Condvar,
+}
+
+#[derive(Default)]
+struct Room {
+    ended: VecDeque<Ended>,
+    run: Option<std::sync::Weak<Run>>,
+}
+
+/// So many may have ended before somebody must ask for them.
+const UNCLAIMED: usize = 256;
+
+impl Ends {
+    fn room(&self) -> MutexGuard<'_, Room> {
+        self.state.lock().expect(NOT_POISONED)
+    }
+}
+
+impl Watch for Ends {
+    fn ended(&self, ended: Ended) {
+        let mut room = self.room();
+        room.ended.push_back(ended);
+        // Whoever runs on the thread of the caller would wait for itself.
+        if room.ended.len() >= UNCLAIMED
+            && thread::current().id() != self.caller
+            && let Some(run) = room.run.as_ref().and_then(std::sync::Weak::upgrade)
+        {
+            run.pause(true);
+        }
+        self.news.notify_one();
+    }
+}
+
+impl Iterator for AsEnded {
+    type Item = Ended;
+
+    /// Blocks until the next one has ended.
+    fn next(&mut self) -> Option<Ended> {
+        let mut room = self.ends.room();
+        loop {
+            if let Some(ended) = room.ended.pop_front() {
+                if room.ended.len() == UNCLAIMED / 2
+                    && let Some(run) = room.run.as_ref().and_then(std::sync::Weak::upgrade)
+                {
+                    run.pause(false);
+                }
+                return Some(ended);
+            }
+            if self.workers.iter().all(TaskFuture::is_done) {
+                return None;
+            }
+            // The end of the last worker is announced as well, but another executor may end it without a word.
+            room = self.ends.news.wait_timeout(room, Duration::from_millis(50)).expect(NOT_POISONED).0;
+        }
+    }
+}
+
+impl Drop for AsEnded {
+    fn drop(&mut self) {
+        self.stop.stop();
+    }
+}
+
+impl fmt::Debug for AsEnded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsEnded").finish_non_exhaustive()
+    }
+}
+
+/// What the lanes of one run share.
+pub(super) struct Run {
+    pub(super) client: Client,
+    retries: Retries,
+    at_once: usize,
+    workers: usize,
+    pub(super) folder: Option<Arc<Folder>>,
+    pub(super) keeps_times: bool,
+    pub(super) syncs: bool,
+    pub(super) leaves_parts: bool,
+    pub(super) watch: Arc<dyn Watch>,
+    clock: Instant,
+    state: Mutex<State>,
+    /// Something can begin, or nothing will any more.
+    news: Notify,
+    /// The source has more.
+    fed: AtomicBool,
+    /// Lanes that wait for news.
+    sleeping: AtomicUsize,
+    throttle: Option<Throttle>,
+    stop: Stop,
+    luck: RandomState,
+}
+
+struct State {
+    schedule: Schedule<Box<Job>>,
+    source: Box<dyn Source>,
+    ended: bool,
+    /// The source will say when it has more.
+    awaited: bool,
+    paused: bool,
+    /// Until when a lane sleeps that will see to what is due then.
+    watched_until: Option<At>,
+}
+
+/// A download between its attempts.
+pub(super) struct Job {
+    pub(super) download: Download,
+    pub(super) attempts: u32,
+    /// When the first one began.
+    began: At,
+    /// What the last attempt, or another run, has left on disk.
+    pub(super) partial: Option<Partial>,
+    /// It is to stay there when the download fails: somebody has noted down what it is.
+    pub(super) kept: bool,
+    /// There is a note beside it.
+    pub(super) noted: bool,
+}
+
+/// A limit of bytes a second, for all lanes together.
+struct Throttle {
+    a_second: f64,
+    free_at: Mutex<At>,
+}
+
+impl Run {
+    fn new(downloads: &Downloads, source: Box<dyn Source>, watch: Arc<dyn Watch>, stop: &Stop) -> Arc<Self> {
+        let Downloads { client, retries, limits, workers, bytes_a_second, folder, keeps_times, syncs, leaves_parts } =
+            downloads.clone();
+        let at_once = limits.at_once;
+        let state = State {
+            schedule: Schedule::new(limits),
+            source,
+            ended: false,
+            awaited: false,
+            paused: false,
+            watched_until: None,
+        };
+        Arc::new(Self {
+            client,
+            retries,
+            at_once,
+            workers: workers.min(at_once),
+            folder,
+            keeps_times,
+            syncs,
+            leaves_parts,
+            watch,
+            clock: Instant::now(),
+            state: Mutex::new(state),
+            news: Notify::new(),
+            fed: AtomicBool::new(false),
+            sleeping: AtomicUsize::new(0),
+            throttle: bytes_a_second.map(|bytes| Throttle { a_second: bytes as f64, free_at: Mutex::new(At::ZERO) }),
+            stop: stop.clone(),
+            luck: RandomState::new(),
+        })
+    }
+
+    /// Gives each worker its share of the lanes.
+    fn submit<E: InProcess>(self: &Arc<Self>, executor: &E) -> io::Result<Vec<TaskFuture<()>>> {
+        let mut lanes = 0..self.at_once;
+        let mut workers = Vec::new();
+        for worker in 0..self.workers {
+            let share = self.at_once / self.workers + usize::from(worker < self.at_once % self.workers);
+            let mine: Vec<usize> = lanes.by_ref().take(share).collect();
+            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+            let run = Arc::clone(self);
+            workers.push(executor.submit(move || run.drive(&runtime, mine)));
+        }
+        Ok(workers)
+    }
+
+    /// Runs these lanes until there is nothing more to do.
+    fn drive(self: &Arc<Self>, runtime: &runtime::Runtime, lanes: Vec<usize>) {
+        let connections = self.client.connections(lanes.len());
+        runtime.block_on(async {
+            let mut tasks = JoinSet::new();
+            for lane in lanes {
+                let (run, connections) = (Arc::clone(self), connections.clone());
+                tasks.spawn(async move { run.lane(&connections, lane).await });
+            }
+            let all = async {
+                while let Some(ended) = tasks.join_next().await {
+                    if let Err(error) = ended
+                        && let Ok(panic) = error.try_into_panic()
+                    {
+                        std::panic::resume_unwind(panic);
+                    }
+                }
+            };
+            // Dropping the lanes closes their connections and leaves of their files what can be gone on with.
+            either(all, self.stop.stopped()).await;
+        });
+    }
+
+    async fn lane(self: &Arc<Self>, connections: &Connections, lane: usize) {
+        let mut last = None;
+        while let Some((mut job, host)) = self.next(last).await {
+            last = Some(host);
+            let began = self.now();
+            if job.attempts == 0 {
+                job.began = began;
+            }
+            job.attempts += 1;
+            self.watch.started(&job.download, lane, job.attempts);
+            let tried = self.attempt(connections, &mut job).await;
+            self.settle(job, host, began, lane, tried);
+        }
+    }
+
+    /// The next job, as soon as one can begin; `None` when there will be no more.
+    async fn next(self: &Arc<Self>, last: Option<HostId>) -> Option<(Box<Job>, HostId)> {
+        loop {
+            match self.look(last, false) {
+                Look::Begin(job, host) => return Some((job, host)),
+                Look::End => return None,
+                Look::Sleep(_) => {}
+            }
+            let mut news = pin!(self.news.notified());
+            news.as_mut().enable();
+            self.sleeping.fetch_add(1, Ordering::SeqCst);
+            let _awake = Awake(&self.sleeping);
+            // What has come between the look and the registration is seen by another look.
+            match self.look(last, true) {
+                Look::Begin(job, host) => return Some((job, host)),
+                Look::End => return None,
+                Look::Sleep(None) => news.await,
+                Look::Sleep(Some(until)) => {
+                    let wait = until.saturating_sub(self.now());
+                    let _ = tokio::time::timeout(wait, news).await;
+                    self.state().watched_until.take_if(|watched| *watched == until);
+                    // Whoever sleeps beside this lane has no alarm now.
+                    if self.sleeping.load(Ordering::SeqCst) > 1 {
+                        self.news.notify_one();
+                    }
+                }
+            }
+        }
+    }
+
+    /// What this lane is to do. One that is about to sleep may be the one that has to look again at some time.
+    fn look(self: &Arc<Self>, last: Option<HostId>, sleepy: bool) -> Look {
+        let now = self.now();
+        let mut state = self.state();
+        if state.paused {
+            return Look::Sleep(None);
+        }
+        self.fill(&mut state, now);
+        match state.schedule.next(now, last) {
+            Next::Begin { job, host } => {
+                if state.schedule.has_ready() && self.sleeping.load(Ordering::SeqCst) > 0 {
+                    self.news.notify_one();
+                }
+                Look::Begin(job, host)
+            }
+            Next::Wait(_) if state.ended && state.schedule.is_empty() => {
+                self.news.notify_waiters();
+                Look::End
+            }
+            Next::Wait(Some(until)) if sleepy && state.watched_until.is_none_or(|watched| until < watched) => {
+                state.watched_until = Some(until);
+                Look::Sleep(Some(until))
+            }
+            Next::Wait(_) => Look::Sleep(None),
+        }
+    }
+
+    /// Takes in downloads as long as there are too few to choose from.
+    fn fill(self: &Arc<Self>, state: &mut State, now: At) {
+        if state.awaited {
+            if !self.fed.swap(false, Ordering::SeqCst) {
+                return;
+            }
+            state.awaited = false;
+        }
+        while !state.ended && state.schedule.wants_more() {
+            match state.source.pull() {
+                Pulled::Download(download) => {
+                    let host = state.schedule.host(place_of(download.request.url()), now);
+                    state.schedule.add(host, Job::new(*download, now));
+                }
+                Pulled::Later => {
+                    state.awaited = true;
+                    let run = Arc::downgrade(self);
+                    // It may be called at once, so it must not touch the state.
+                    state.source.wake(Box::new(move || {
+                        if let Some(run) = run.upgrade() {
+                            run.fed.store(true, Ordering::SeqCst);
+                            run.news.notify_one();
+                        }
+                    }));
+                    return;
+                }
+                Pulled::End => state.ended = true,
+            }
+        }
+    }
+
+    /// Does with an attempt's result what is to be done with it.
+    fn settle(&self, mut job: Box<Job>, host: HostId, began: At, lane: usize, tried: Result<Fetched, FetchError>) {
+        let now = self.now();
+        let wait = match &tried {
+            Ok(_) => None,
+            Err(error) => self.retries.wait(error, job.attempts, self.luck()),
+        };
+        let showed = showed(&tried, wait, now);
+        if let (Some(wait), Err(error)) = (wait, &tried) {
+            self.watch.retrying(&job.download, job.attempts, wait, error);
+            let mut state = self.state();
+            state.schedule.over(host, began, now, showed);
+            state.schedule.park(host, job, now + wait);
+            return;
+        }
+        self.state().schedule.over(host, began, now, showed);
+        if tried.is_err() {
+            self.leave(&mut job);
+        }
+        let Job { download, attempts, began, .. } = *job;
+        self.watch.ended(Ended { download, result: tried, attempts, lane, took: now.saturating_sub(began) });
+    }
+
+    /// Lets no new downloads begin, or lets them begin again.
+    fn pause(&self, paused: bool) {
+        self.state().paused = paused;
+        if !paused {
+            self.news.notify_one();
+        }
+    }
+
+    /// Waits until so many more bytes may come.
+    pub(super) async fn throttle(&self, bytes: usize) {
+        let Some(throttle) = &self.throttle else { return };
+        let now = self.now();
+        let wait = {
+            let mut free_at = throttle.free_at.lock().expect(NOT_POISONED);
+            *free_at = (*free_at).max(now) + Duration::from_secs_f64(bytes as f64 / throttle.a_second);
+            free_at.saturating_sub(now)
+        };
+        // A timer is coarser than that, and what is owed is not forgotten.
+        if wait > Duration::from_millis(2) {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// A number from 0 to 1.
+    fn luck(&self) -> f64 {
+        self.luck.hash_one(self.now()) as f64 / u64::MAX as f64
+    }
+
+    fn now(&self) -> At {
+        self.clock.elapsed()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect(NOT_POISONED)
+    }
+}
+
+impl Job {
+    fn new(download: Download, now: At) -> Box<Self> {
+        let partial = download.partial.clone();
+        Box::new(Self { download, attempts: 0, began: now, partial, kept: false, noted: false })
+    }
+}
+
+/// What a lane is to do.
+enum Look {
+    Begin(Box<Job>, HostId),
+    /// Until there is news, or until then.
+    Sleep(Option<At>),
+    End,
+}
+
+/// Waits for one of them.
+async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    poll_fn(|cx| match one.as_mut().poll(cx) {
+        Poll::Pending => other.as_mut().poll(cx),
+        Poll::Ready(()) => Poll::Ready(()),
+    })
+    .await;
+}
+
+/// The place that limits go by: scheme, host and port.
+fn place_of(url: &Url) -> &str {
+    &url[url::Position::BeforeScheme..url::Position::AfterPort]
+}
+
+/// A lane that sleeps, until this is dropped.
+struct Awake<'a>(&'a AtomicUsize);
+
+impl Drop for Awake<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// What an attempt tells about the host.
+fn showed(tried: &Result<Fetched, FetchError>, wait: Option<Duration>, now: At) -> Showed {
+    let error = match tried {
+        Ok(_) => return Showed::Answered,
+        Err(error) => error,
+    };
+    match error {
+        FetchError::Status { code: 429, retry_after } => match retry_after.or(wait) {
+            Some(wait) => Showed::TooFast { until: now + wait },
+            None => Showed::Overloaded,
+        },
+        FetchError::Status { code: 503, retry_after: Some(asked) } if wait.is_some() => {
+            Showed::Unavailable { until: now + *asked }
+        }
+        FetchError::Status { code: 500.., .. }
+        | FetchError::TimedOut { .. }
+        | FetchError::Reset { .. }
+        | FetchError::CutOff { .. }
+        | FetchError::Refused { .. }
+        | FetchError::Unreachable { .. } => Showed::Overloaded,
+        FetchError::Status { .. } => Showed::Answered,
+        _ => Showed::Nothing,
+    }
+}

@@ -1,0 +1,535 @@
+//! A file that appears under its name when it is whole, and not before.
+//!
+//! What comes is written to a temporary file and renamed. Everything goes by handles of folders: no name, whatever it
+//! is, and no link that someone puts in the way leads out of the folder that was opened. A body that is small is
+//! kept in memory until it is whole, so that a kill finds it either there or not begun.
+
+use std::{
+    collections::HashMap,
+    ffi::{OsStr, OsString},
+    fs::File,
+    io::{self, Read, Write},
+    os::fd::OwnedFd,
+    path::{Component, Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use rustix::{
+    fs::{self, AtFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps},
+    io::Errno,
+};
+
+use super::checksum::Hasher;
+
+/// What is written at a time. A smaller body is written at once, when it is whole.
+const BUFFER: usize = 128 * 1024;
+/// So many subfolders are held open.
+const OPEN_FOLDERS: usize = 64;
+/// A URL and a validator have room in it.
+const LONGEST_NOTE: u64 = 128 * 1024;
+
+/// A folder that files go into, and subfolders of it.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    root: Arc<OwnedFd>,
+    below: Mutex<HashMap<PathBuf, Arc<OwnedFd>>>,
+}
+
+/// What becomes of a file that has the name already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It stays, and the new one is an error.
+    Keep,
+    Replace,
+}
+
+/// A file that is not whole yet.
+///
+/// Dropped, it leaves what was written if it was told to [`keep`](Self::keep_if_dropped) it, and nothing otherwise.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    folder: Arc<OwnedFd>,
+    name: PathBuf,
+    state: State,
+    /// Not written yet.
+    buffer: Vec<u8>,
+    bytes: u64,
+    keeps: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// There is no file: all is in the buffer.
+    InMemory,
+    OnDisk(File),
+    /// It has its final name, or is gone. Never left.
+    Over,
+}
+
+impl Folder {
+    /// Opens the folder, and makes it if it is not there.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(path)?;
+        let root = fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Self { path: path.to_owned(), root: Arc::new(root), below: Mutex::default() })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The subfolder that a file of this name lies in, made if it is not there, and the file's own name.
+    ///
+    /// # Errors
+    ///
+    /// If the name leads out of the folder, is none, or goes through a link.
+    fn locate<'a>(&self, name: &'a Path) -> io::Result<(Arc<OwnedFd>, &'a OsStr)> {
+        let (Some(parent), Some(file)) = (name.parent(), name.file_name()) else { return Err(leads_out(name)) };
+        if !name.components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(leads_out(name));
+        }
+        if parent.as_os_str().is_empty() {
+            return Ok((Arc::clone(&self.root), file));
+        }
+        let mut below = self.below.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(folder) = below.get(parent) {
+            return Ok((Arc::clone(folder), file));
+        }
+        let mut folder = Arc::clone(&self.root);
+        for part in parent.components() {
+            folder = Arc::new(subfolder(&folder, part.as_os_str())?);
+        }
+        if below.len() >= OPEN_FOLDERS {
+            below.clear();
+        }
+        below.insert(parent.to_owned(), Arc::clone(&folder));
+        Ok((folder, file))
+    }
+
+    /// Begins a file under a temporary name, of this length if it is known. Nothing is on disk before there is more than a
+    /// little of it.
+    pub(crate) fn begin(&self, temporary: &Path, length: Option<u64>) -> io::Result<Draft> {
+        let (folder, name) = self.locate(temporary)?;
+        let name = name.into();
+        let room = length.map_or(0, |length| length.min(BUFFER as u64) as usize);
+        let buffer = Vec::with_capacity(room);
+        Ok(Draft { folder, name, state: State::InMemory, buffer, bytes: 0, keeps: false })
+    }
+
+    /// Goes on with what lies under a temporary name, if it is as long as it should be. What is there is given to `hasher`.
+    pub(crate) fn resume(
+        &self,
+        temporary: &Path,
+        bytes: u64,
+        hasher: Option<&mut Hasher>,
+    ) -> io::Result<Option<Draft>> {
+        let (folder, name) = self.locate(temporary)?;
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let mut file: File = match fs::openat(&*folder, name, flags, Mode::empty()) {
+            Ok(file) => file.into(),
+            Err(Errno::NOENT | Errno::LOOP) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let there = file.metadata()?;
+        if !there.is_file() || there.len() != bytes {
+            return Ok(None);
+        }
+        if let Some(hasher) = hasher {
+            hash_rest(&mut file, hasher)?;
+        }
+        let (name, state) = (name.into(), State::OnDisk(file));
+        Ok(Some(Draft { folder, name, state, buffer: Vec::new(), bytes, keeps: true }))
+    }
+
+    /// How many bytes lie under a temporary name.
+    pub(crate) fn partial(&self, temporary: &Path) -> Option<u64> {
+        let (folder, name) = self.locate(temporary).ok()?;
+        let stat = fs::statat(&*folder, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        u64::try_from(stat.st_size).ok()
+    }
+
+    /// Removes what lies under a temporary name, if anything does.
+    pub(crate) fn clear(&self, temporary: &Path) {
+        if let Ok((folder, name)) = self.locate(temporary) {
+            // It is litter at worst, and the next run comes past it again.
+            let _ = fs::unlinkat(&*folder, name, AtFlags::empty());
+        }
+    }
+
+    /// Writes down what lies under a temporary name, in a file beside it.
+    pub(crate) fn note(&self, temporary: &Path, note: &str) -> io::Result<()> {
+        let (folder, name) = self.locate(temporary)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file: File = fs::openat(&*folder, note_name(name), flags, Mode::from_raw_mode(0o666))?.into();
+        file.write_all(note.as_bytes())
+    }
+
+    /// What was written down, if anything was.
+    pub(crate) fn noted(&self, temporary: &Path) -> Option<String> {
+        let (folder, name) = self.locate(temporary).ok()?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file: File = fs::openat(&*folder, note_name(name), flags, Mode::empty()).ok()?.into();
+        let mut note = String::new();
+        file.take(LONGEST_NOTE).read_to_string(&mut note).ok()?;
+        Some(note)
+    }
+
+    /// Removes what was written down.
+    pub(crate) fn forget(&self, temporary: &Path) {
+        if let Ok((folder, name)) = self.locate(temporary) {
+            // A note without a part is litter that the next run overwrites.
+            let _ = fs::unlinkat(&*folder, note_name(name), AtFlags::empty());
+        }
+    }
+
+    /// Whether something has this name.
+    pub(crate) fn has(&self, name: &Path) -> bool {
+        self.locate(name).is_ok_and(|(folder, name)| fs::statat(&*folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok())
+    }
+}
+
+impl Draft {
+    /// How much there is of it.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// From now on, what was written stays when this is dropped: another run, or another attempt, can go on with it.
+    pub(crate) fn keep_if_dropped(&mut self, keeps: bool) {
+        self.keeps = keeps;
+    }
+
+    /// Whether some of it goes to disk when so many bytes more are written.
+    pub(crate) fn would_flush(&self, more: usize) -> bool {
+        self.buffer.len() + more >= BUFFER
+    }
+
+    /// Adds what came.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.bytes += bytes.len() as u64;
+        if !self.would_flush(bytes.len()) {
+            self.buffer.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.flush()?;
+        if bytes.len() >= BUFFER / 2 {
+            return self.file()?.write_all(bytes);
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Whether the next bytes, or those before, are on disk already.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        matches!(self.state, State::OnDisk(_))
+    }
+
+    /// Writes out what came, so that another attempt can go on with it.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let buffer = std::mem::take(&mut self.buffer);
+        if !buffer.is_empty() {
+            self.file()?.write_all(&buffer)?;
+        }
+        // Kept for its room.
+        self.buffer = buffer;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Everything is written, under the temporary name still; `bytes` are the last of it, or all.
+    ///
+    /// The time is that of the last change, as the server told it.
+    pub(crate) fn complete(&mut self, modified: Option<SystemTime>, sync: bool) -> io::Result<&File> {
+        if self.buffer.is_empty() && self.bytes == 0 {
+            self.file()?;
+        }
+        self.flush()?;
+        let file = self.file()?;
+        if let Some(modified) = modified {
+            fs::futimens(&*file, &times(modified))?;
+        }
+        if sync {
+            file.sync_all()?;
+        }
+        Ok(file)
+    }
+
+    /// Gives a file that is [complete](Self::complete) its name.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if the name is taken and what has it is to be kept; the draft is gone then, as after any error.
+    pub(crate) fn publish(mut self, folder: &Folder, name: &Path, taken: Taken) -> io::Result<()> {
+        let (to, name) = folder.locate(name)?;
+        rename(&self.folder, self.name.as_os_str(), &to, name, taken).inspect_err(|_| self.keeps = false)?;
+        self.state = State::Over;
+        Ok(())
+    }
+
+    /// Removes it.
+    pub(crate) fn discard(mut self) {
+        self.keeps = false;
+    }
+
+    fn file(&mut self) -> io::Result<&mut File> {
+        if !matches!(self.state, State::OnDisk(_)) {
+            self.state = State::OnDisk(create(&self.folder, self.name.as_os_str())?);
+        }
+        match &mut self.state {
+            State::OnDisk(file) => Ok(file),
+            State::InMemory | State::Over => unreachable!("it was just opened"),
+        }
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !matches!(self.state, State::OnDisk(_)) {
+            return;
+        }
+        if self.keeps && self.flush().is_ok() {
+            return;
+        }
+        // Nobody is there to be told, and the next run clears it.
+        let _ = fs::unlinkat(&*self.folder, &self.name, AtFlags::empty());
+    }
+}
+
+/// Opens a subfolder, and makes it if it is not there. A link is none, wherever it leads.
+fn subfolder(of: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match fs::openat(of, name, flags, Mode::empty()) {
+        Err(Errno::NOENT) => {}
+        opened => return Ok(opened?),
+    }
+    match fs::mkdirat(of, name, Mode::from_raw_mode(0o777)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(fs::openat(of, name, flags, Mode::empty())?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Creates a file, in place of a temporary one that was left behind.
+fn create(folder: &OwnedFd, name: &OsStr) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(0o666);
+    match fs::openat(folder, name, flags, mode) {
+        Err(Errno::EXIST) => {
+            fs::unlinkat(folder, name, AtFlags::empty())?;
+            Ok(fs::openat(folder, name, flags, mode)?.into())
+        }
+        opened => Ok(opened?.into()),
+    }
+}
+
+fn rename(from: &OwnedFd, old: &OsStr, to: &OwnedFd, new: &OsStr, taken: Taken) -> io::Result<()> {
+    if taken == Taken::Replace {
+        return Ok(fs::renameat(from, old, to, new)?);
+    }
+    match fs::renameat_with(from, old, to, new, RenameFlags::NOREPLACE) {
+        // File systems that do not know how have hard links, as a rule, which never replace anything either.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            fs::linkat(from, old, to, new, AtFlags::empty())?;
+            fs::unlinkat(from, old, AtFlags::empty())?;
+            Ok(())
+        }
+        renamed => Ok(renamed?),
+    }
+}
+
+/// Gives the hasher what the file has, from its beginning.
+fn hash_rest(file: &mut File, hasher: &mut Hasher) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(()),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}
+
+fn times(modified: SystemTime) -> Timestamps {
+    let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let last_modification =
+        Timespec { tv_sec: since.as_secs().try_into().unwrap_or_default(), tv_nsec: since.subsec_nanos().into() };
+    let now = Timespec { tv_sec: 0, tv_nsec: fs::UTIME_NOW };
+    Timestamps { last_access: now, last_modification }
+}
+
+/// The name of the note on what lies under a temporary name.
+fn note_name(temporary: &OsStr) -> OsString {
+    let mut name = temporary.to_owned();
+    name.push("-note");
+    name
+}
+
+fn leads_out(name: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("`{}` is no name of a file in this folder", name.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs as std_fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::fetch::Algorithm;
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        (dir, folder)
+    }
+
+    /// A finished file with this in it.
+    fn fetch(folder: &Folder, name: &str, taken: Taken, body: &[u8]) -> io::Result<()> {
+        let mut draft = folder.begin(Path::new(".tmp"), None)?;
+        draft.write(body)?;
+        draft.complete(None, false)?;
+        draft.publish(folder, Path::new(name), taken)
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            std_fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_has_its_name_only_when_whole() {
+        let (dir, folder) = folder();
+        let mut draft = folder.begin(Path::new(".tmp"), None).unwrap();
+        draft.write(&[7; 2 * BUFFER]).unwrap();
+        assert_eq!(names(dir.path()), [".tmp"]);
+
+        draft.write(b"end").unwrap();
+        draft.complete(None, false).unwrap();
+        draft.publish(&folder, Path::new("a/b/file"), Taken::Keep).unwrap();
+
+        assert_eq!(names(dir.path()), ["a"]);
+        assert_eq!(std_fs::read(dir.path().join("a/b/file")).unwrap().len(), 2 * BUFFER + 3);
+    }
+
+    #[test]
+    fn an_empty_body_is_a_file_too() {
+        let (dir, folder) = folder();
+
+        fetch(&folder, "empty", Taken::Keep, b"").unwrap();
+
+        assert_eq!(std_fs::read(dir.path().join("empty")).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_small_body_that_is_not_whole_leaves_nothing() {
+        let (dir, folder) = folder();
+        let mut draft = folder.begin(Path::new(".tmp"), None).unwrap();
+        draft.write(b"half of it").unwrap();
+        draft.keep_if_dropped(true);
+        drop(draft);
+
+        assert_eq!(names(dir.path()), [""; 0]);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_keeps_what_has_it_unless_told() {
+        let (dir, folder) = folder();
+        fetch(&folder, "file", Taken::Keep, b"first").unwrap();
+
+        let error = fetch(&folder, "file", Taken::Keep, b"second").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(
+            (names(dir.path()), std_fs::read(dir.path().join("file")).unwrap()),
+            (vec!["file".into()], b"first".into())
+        );
+
+        fetch(&folder, "file", Taken::Replace, b"third").unwrap();
+        assert_eq!(std_fs::read(dir.path().join("file")).unwrap(), b"third");
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_folder() {
+        let (dir, folder) = folder();
+        for name in ["../out", "/etc/out", "a/../../out", "..", "", ".", "a/./../b/.."] {
+            assert!(fetch(&folder, name, Taken::Replace, b"x").is_err(), "{name}");
+        }
+        assert!(!dir.path().parent().unwrap().join("out").exists());
+    }
+
+    #[test]
+    fn no_link_leads_out_of_the_folder() {
+        let (dir, folder) = folder();
+        let outside = tempfile::tempdir().unwrap();
+        symlink(outside.path(), dir.path().join("link")).unwrap();
+        symlink(outside.path().join("file"), dir.path().join(".tmp")).unwrap();
+
+        assert!(fetch(&folder, "link/file", Taken::Replace, b"x").is_err());
+        fetch(&folder, "file", Taken::Replace, b"x").unwrap();
+        assert!(folder.resume(Path::new(".tmp"), 0, None).unwrap().is_none());
+
+        assert_eq!(names(outside.path()), [""; 0]);
+    }
+
+    #[test]
+    fn what_was_kept_is_gone_on_with() {
+        let (dir, folder) = folder();
+        let mut draft = folder.begin(Path::new(".tmp"), None).unwrap();
+        draft.write(&[1; BUFFER]).unwrap();
+        draft.write(&[2; 10]).unwrap();
+        draft.keep_if_dropped(true);
+        drop(draft);
+        let there = folder.partial(Path::new(".tmp")).unwrap();
+        assert_eq!(there, BUFFER as u64 + 10);
+
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        let mut draft = folder.resume(Path::new(".tmp"), there, Some(&mut hasher)).unwrap().unwrap();
+        draft.write(b"end").unwrap();
+        hasher.update(b"end");
+        draft.complete(None, false).unwrap();
+        draft.publish(&folder, Path::new("file"), Taken::Keep).unwrap();
+
+        assert_eq!(std_fs::metadata(dir.path().join("file")).unwrap().len(), there + 3);
+        let mut whole = Hasher::new(Algorithm::Sha256);
+        whole.update(&std_fs::read(dir.path().join("file")).unwrap());
+        assert_eq!(whole.finish(), hasher.finish());
+    }
+
+    #[test]
+    fn what_is_not_as_long_as_it_was_is_not_gone_on_with() {
+        let (dir, folder) = folder();
+        std_fs::write(dir.path().join(".tmp"), b"12345").unwrap();
+
+        assert!(folder.resume(Path::new(".tmp"), 4, None).unwrap().is_none());
+        assert!(folder.resume(Path::new("none"), 4, None).unwrap().is_none());
+        fetch(&folder, "file", Taken::Keep, b"new").unwrap();
+        assert_eq!(names(dir.path()), ["file"]);
+    }
+
+    #[test]
+    fn the_time_of_the_last_change_is_the_server_s_if_wanted() {
+        let (dir, folder) = folder();
+        let then = UNIX_EPOCH + std::time::Duration::from_secs(784_111_777);
+        let mut draft = folder.begin(Path::new(".tmp"), None).unwrap();
+        draft.write(b"x").unwrap();
+        draft.complete(Some(then), false).unwrap();
+        draft.publish(&folder, Path::new("file"), Taken::Keep).unwrap();
+
+        assert_eq!(std_fs::metadata(dir.path().join("file")).unwrap().modified().unwrap(), then);
+    }
+
+    #[test]
+    fn a_full_disk_leaves_nothing_under_the_final_name() {
+        let (dir, folder) = folder();
+        symlink("/dev/full", dir.path().join("full")).unwrap();
+        let full = std_fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut draft = folder.begin(Path::new(".tmp"), None).unwrap();
+        draft.write(&[0; BUFFER]).unwrap();
+        draft.state = State::OnDisk(full);
+
+        assert_eq!(draft.write(&[0; BUFFER]).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        drop(draft);
+        assert_eq!(names(dir.path()), ["full"]);
+    }
+}

@@ -1,0 +1,67 @@
+//! One request, one response.
+
+use raincheck::fetch::{Client, FetchError, Request};
+
+use crate::{
+    fetched, fetched_by, run,
+    server::{Server, header, ok, path, status},
+};
+
+#[test]
+fn a_body_comes_whole_with_its_status_and_headers() {
+    let server = Server::answering(|_| "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\nX-Why: gone\r\n\r\nnone".into());
+
+    let (response, body) = fetched(Request::get(&server.url("/a?b#c")).unwrap()).unwrap();
+
+    assert_eq!(response.status(), 404);
+    assert_eq!(response.headers()["x-why"], "gone");
+    assert_eq!(response.length(), Some(4));
+    assert_eq!(body, "none");
+    let request = &server.requests()[0];
+    assert_eq!(path(request), "/a?b");
+    assert_eq!(header(request, "host").unwrap(), server.address.to_string());
+}
+
+#[test]
+fn one_connection_serves_one_request_after_the_other() {
+    let server = Server::answering(|request| ok(path(request)));
+    let client = Client::builder().build().unwrap();
+
+    run(async {
+        for path in ["/1", "/2", "/3"] {
+            let response = client.fetch(Request::get(&server.url(path)).unwrap()).await.unwrap();
+            assert_eq!(response.bytes().await.unwrap(), path);
+        }
+    });
+
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn a_body_that_ends_early_is_cut_off() {
+    let server = Server::new(|peer| {
+        peer.request();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfive!");
+    });
+
+    let error = fetched(Request::get(&server.url("/")).unwrap()).unwrap_err();
+
+    assert_eq!(error, FetchError::CutOff { got: 5, of: Some(10) });
+}
+
+#[test]
+fn a_redirect_is_followed_and_noted() {
+    let server = Server::answering(|request| match path(request) {
+        "/from" => status("302 Found", "Location: to?x=1\r\n"),
+        other => ok(other),
+    });
+    let client = Client::builder().build().unwrap();
+
+    let (response, body) = fetched_by(&client, Request::get(&server.url("/from")).unwrap()).unwrap();
+
+    assert_eq!(body, "/to?x=1");
+    assert_eq!(response.url().as_str(), server.url("/to?x=1"));
+    assert_eq!(response.redirects().len(), 1);
+    assert_eq!(response.redirects()[0].status, 302);
+    assert_eq!(server.connections(), 1);
+}
