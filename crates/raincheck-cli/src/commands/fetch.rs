@@ -12,6 +12,7 @@ mod names;
 mod options;
 mod page;
 mod plan;
+mod record;
 mod robots;
 mod source;
 mod sums;

@@ -7,8 +7,6 @@
 //!
 //! The lines stay in the file. In memory there is, for each, where it stands: twelve bytes.
 
-pub(crate) mod record;
-
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -18,9 +16,9 @@ use std::sync::{Mutex, MutexGuard};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-pub(crate) use self::record::Record;
 use super::hashes::{Key, Table};
 use super::names::OWN_FOLDER;
+pub(crate) use super::record::Record;
 
 /// The first line, which tells that this version can read the rest.
 const HEAD: &[u8] = b"raincheck fetch: what is whole, version 1\n";

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::super::hashes::Key;
+use super::hashes::Key;
 
 /// What is known of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
