@@ -449,15 +449,21 @@ pub(super) struct Run {
     pub(super) watch: Arc<dyn Watch>,
     clock: Instant,
     state: Mutex<State>,
-    /// Something can begin, or nothing will any more.
-    news: Notify,
-    /// The source has more.
-    fed: AtomicBool,
+    news: Arc<News>,
     /// Lanes that wait for news.
     sleeping: AtomicUsize,
     throttle: Option<Throttle>,
     stop: Stop,
     luck: RandomState,
+}
+
+/// What the source tells. It is all of a run that whoever wakes the lanes may hold, since the rest has an end.
+#[derive(Default)]
+struct News {
+    /// Something can begin, or nothing will any more.
+    has_come: Notify,
+    /// The source has more.
+    fed: AtomicBool,
 }
 
 struct State {
@@ -516,8 +522,7 @@ impl Run {
             watch,
             clock: Instant::now(),
             state: Mutex::new(state),
-            news: Notify::new(),
-            fed: AtomicBool::new(false),
+            news: Arc::default(),
             sleeping: AtomicUsize::new(0),
             throttle: bytes_a_second.map(|bytes| Throttle { a_second: bytes as f64, free_at: Mutex::new(At::ZERO) }),
             stop: stop.clone(),
@@ -585,7 +590,7 @@ impl Run {
                 Look::End => return None,
                 Look::Sleep(_) => {}
             }
-            let mut news = pin!(self.news.notified());
+            let mut news = pin!(self.news.has_come.notified());
             news.as_mut().enable();
             self.sleeping.fetch_add(1, Ordering::SeqCst);
             let _awake = Awake(&self.sleeping);
@@ -600,7 +605,7 @@ impl Run {
                     self.state().watched_until.take_if(|watched| *watched == until);
                     // Whoever sleeps beside this lane has no alarm now.
                     if self.sleeping.load(Ordering::SeqCst) > 1 {
-                        self.news.notify_one();
+                        self.news.has_come.notify_one();
                     }
                 }
             }
@@ -618,12 +623,12 @@ impl Run {
         match state.schedule.next(now, last) {
             Next::Begin { job, host } => {
                 if state.schedule.has_ready() && self.sleeping.load(Ordering::SeqCst) > 0 {
-                    self.news.notify_one();
+                    self.news.has_come.notify_one();
                 }
                 Look::Begin(job, host)
             }
             Next::Wait(_) if state.ended && state.schedule.is_empty() => {
-                self.news.notify_waiters();
+                self.news.has_come.notify_waiters();
                 Look::End
             }
             Next::Wait(Some(until)) if sleepy && state.watched_until.is_none_or(|watched| until < watched) => {
@@ -635,9 +640,9 @@ impl Run {
     }
 
     /// Takes in downloads as long as there are too few to choose from.
-    fn fill(self: &Arc<Self>, state: &mut State, now: At) {
+    fn fill(&self, state: &mut State, now: At) {
         if state.awaited {
-            if !self.fed.swap(false, Ordering::SeqCst) {
+            if !self.news.fed.swap(false, Ordering::SeqCst) {
                 return;
             }
             state.awaited = false;
@@ -650,13 +655,11 @@ impl Run {
                 }
                 Pulled::Later => {
                     state.awaited = true;
-                    let run = Arc::downgrade(self);
+                    let news = Arc::clone(&self.news);
                     // It may be called at once, so it must not touch the state.
                     state.source.wake(Box::new(move || {
-                        if let Some(run) = run.upgrade() {
-                            run.fed.store(true, Ordering::SeqCst);
-                            run.news.notify_one();
-                        }
+                        news.fed.store(true, Ordering::SeqCst);
+                        news.has_come.notify_one();
                     }));
                     return;
                 }
@@ -692,7 +695,7 @@ impl Run {
     fn pause(&self, paused: bool) {
         self.state().paused = paused;
         if !paused {
-            self.news.notify_one();
+            self.news.has_come.notify_one();
         }
     }
 

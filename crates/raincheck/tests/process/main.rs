@@ -86,16 +86,23 @@ fn meet(folder: &Path, name: u32) -> u32 {
     name
 }
 
-/// Waits until a process is gone: no longer there, or a zombie that whoever has it now will reap.
-#[track_caller]
-fn assert_gone(pid: u32) {
+/// Waits until a process is gone: no longer there, or a zombie that whoever has it now will reap. `false` if it stays.
+fn is_gone(pid: u32) -> bool {
     let start = Instant::now();
     while fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !matches!(stat.rsplit(") ").next().and_then(|rest| rest.chars().next()), Some('Z' | 'X')))
     {
-        assert!(start.elapsed() < Duration::from_secs(1), "process {pid} is still there");
+        if start.elapsed() > Duration::from_secs(1) {
+            return false;
+        }
         thread::yield_now();
     }
+    true
+}
+
+#[track_caller]
+fn assert_gone(pid: u32) {
+    assert!(is_gone(pid), "process {pid} is still there");
 }
 
 /// Runs one of the ignored tests in a process of its own, where nothing else runs.

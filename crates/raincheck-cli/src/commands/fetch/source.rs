@@ -8,8 +8,8 @@ use super::follow::Follow;
 use super::plan::Planned;
 use crate::batch::feed::Feed;
 use crate::batch::lanes::{Inputs, Next};
-use crate::report::Report;
 use crate::report::event::{Expected, Outcome, Status};
+use crate::report::{Report, figures};
 
 /// The planned downloads. What is there already, or cannot be fetched, is told to the report on the way.
 pub(super) struct Planner {
@@ -17,11 +17,13 @@ pub(super) struct Planner {
     follow: Arc<Follow>,
     report: Arc<Report>,
     counted: bool,
+    /// How many files were there already; told at the end.
+    there: u64,
 }
 
 impl Planner {
     pub(super) fn new(feed: Feed<Planned>, follow: Arc<Follow>, report: Arc<Report>) -> Self {
-        Self { feed, follow, report, counted: false }
+        Self { feed, follow, report, counted: false, there: 0 }
     }
 
     /// Tells how many there are, as soon as that is known.
@@ -33,6 +35,14 @@ impl Planner {
             self.report.expect(Expected { jobs: Some(total), bytes: None });
         }
     }
+
+    fn tell_there(&mut self) {
+        match std::mem::take(&mut self.there) {
+            0 => {}
+            1 => self.report.note("1 file was there already"),
+            there => self.report.note(format!("{} were there already", figures::count(there, "file"))),
+        }
+    }
 }
 
 impl Source for Planner {
@@ -42,11 +52,15 @@ impl Source for Planner {
             let planned = match self.feed.next() {
                 Next::Input(planned) => planned,
                 Next::Later => return Pulled::Later,
-                Next::End => return Pulled::End,
+                Next::End => {
+                    self.tell_there();
+                    return Pulled::End;
+                }
             };
             match planned {
                 Planned::Fetch(download) => return Pulled::Download(download),
                 Planned::There { url } => {
+                    self.there += 1;
                     let outcome = Outcome { detail: Some("there already".into()), ..Outcome::done(0) };
                     self.follow.not_planned(&url, outcome);
                 }
