@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, PidfdFlags, Signal, getppid, getsid, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, getppid, getsid, kill_process, kill_process_group, pidfd_open};
 
 use super::process::{Process, lives, processes, tell};
 use crate::error::Exit;
@@ -175,11 +175,15 @@ impl Orphans {
             // What still is a copy of us is about to become a command, in a group of its own.
             let (copies, commands): (Vec<_>, Vec<_>) = found.into_iter().partition(|process| self.is_copy(process));
             if copies.is_empty() {
+                // Read once more: it may have become a command, and the leader of a group, since it was found.
+                let commands = commands.into_iter().filter_map(|process| Process::read(process.pid));
                 let leads = |process: &Process| process.group == process.pid.as_raw_nonzero().get();
-                return commands.into_iter().filter(leads).map(|process| process.pid).collect();
+                return commands.filter(leads).map(|process| process.pid).collect();
             }
             for process in &copies {
+                // It may just have become one, and have begun to start others.
                 let _ = kill_process(process.pid, Signal::KILL);
+                let _ = kill_process_group(process.pid, Signal::KILL);
             }
             thread::sleep(Duration::from_millis(1));
         }
