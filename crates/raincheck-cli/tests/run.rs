@@ -408,6 +408,27 @@ fn kill_9_leaves_nothing_alive_whenever_it_comes() {
     }
 }
 
+/// There, the parent and the session of the first process have no number.
+#[test]
+fn kill_9_leaves_nothing_alive_in_a_container() {
+    let inside = |program: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--pid", "--fork", "--mount-proc", program]);
+        command
+    };
+    if !inside("true").output().is_ok_and(|tried| tried.status.success()) {
+        eprintln!("not tested: this system lets nobody make a PID namespace");
+        return;
+    }
+    let me = std::env::current_exe().unwrap();
+
+    let out = inside(me.to_str().unwrap())
+        .args(["--exact", "kill_9_leaves_nothing_alive_whenever_it_comes"])
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", text(&out.stdout));
+}
+
 #[test]
 fn what_a_job_prints_costs_no_memory() {
     // All that it may have, were it to keep half a gigabyte, would not be enough.

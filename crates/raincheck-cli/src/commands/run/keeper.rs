@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, PidfdFlags, Signal, getppid, getsid, kill_process, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 
 use super::process::{Process, lives, processes, tell};
 use crate::error::Exit;
@@ -115,7 +115,7 @@ pub(crate) fn keep_watch(watched: i32) -> Exit {
         })
         .collect();
     if places.contains(&Place::Starting) {
-        groups.extend(Orphans::after(watched.as_ref()).find());
+        groups.extend(Orphans::after(watched.as_ref()).map(|orphans| orphans.find()).into_iter().flatten());
     }
     groups.iter().for_each(|group| tell(*group, Signal::TERM));
     let due = Instant::now() + GRACE;
@@ -145,9 +145,7 @@ fn places(table: &File) -> Vec<Place> {
 ///
 /// They are what was begun after the keeper, in its session, and has now the same new parent.
 struct Orphans {
-    parent: Option<Pid>,
-    session: Option<Pid>,
-    since: u64,
+    keeper: Process,
     program: Option<fs::Metadata>,
 }
 
@@ -156,17 +154,13 @@ impl Orphans {
     ///
     /// Each thread gives away its own as it ends, the last of them well after the pipe was closed. The process has ended
     /// when all have; that the keeper itself has been given away says nothing of the others.
-    fn after(watched: Option<&OwnedFd>) -> Self {
+    fn after(watched: Option<&OwnedFd>) -> Option<Self> {
         if let Some(watched) = watched {
             let _ = poll(&mut [PollFd::new(watched, PollFlags::IN)], Some(&LONGEST_END));
         }
-        let myself = Process::read(rustix::process::getpid());
-        Self {
-            parent: getppid(),
-            session: getsid(None).ok(),
-            since: myself.map_or(u64::MAX, |process| process.started),
-            program: fs::metadata("/proc/self/exe").ok(),
-        }
+        // In a container, parent and session may be outside, and have the number 0.
+        let keeper = Process::read(rustix::process::getpid())?;
+        Some(Self { keeper, program: fs::metadata("/proc/self/exe").ok() })
     }
 
     fn find(&self) -> Vec<Pid> {
@@ -190,11 +184,9 @@ impl Orphans {
     }
 
     fn all(&self) -> impl Iterator<Item = Process> {
-        let number = |pid: Option<Pid>| pid.map_or(0, |pid| pid.as_raw_nonzero().get());
-        let (parent, session) = (number(self.parent), number(self.session));
-        let me = rustix::process::getpid();
+        let Process { pid: me, parent, session, started, .. } = self.keeper;
         processes().filter(move |process| {
-            let is_ours = process.parent == parent && process.session == session && process.started >= self.since;
+            let is_ours = process.parent == parent && process.session == session && process.started >= started;
             // Another one's keeper may be an orphan too, and has work to do.
             is_ours && process.pid != me && ![NAME, UNNAMED].contains(&process.name.as_str())
         })
