@@ -410,6 +410,7 @@ fn kill_9_leaves_nothing_alive_whenever_it_comes() {
 
 /// There, the parent and the session of the first process have no number.
 #[test]
+#[expect(clippy::print_stderr, reason = "whoever runs the tests is to know what was not tested")]
 fn kill_9_leaves_nothing_alive_in_a_container() {
     let inside = |program: &str| {
         let mut command = Command::new("unshare");

@@ -114,6 +114,7 @@ pub use download::{Download, Ended, Fetched, Partial};
 #[cfg(unix)]
 pub use downloads::{AsEnded, Downloads, Pulled, Source, Stop, Watch};
 pub use error::{FetchError, TimeLimit};
+pub use http::Method;
 pub(crate) use pool::Connections;
 pub use proxy::Proxy;
 pub use request::Request;

@@ -1,4 +1,5 @@
-//! Reads inputs ahead, on a thread of its own, so that a slow pipe keeps nobody else waiting.
+//! Reads inputs ahead, on a thread of its own, so that a slow pipe keeps nobody else waiting. Where there is nothing to wait
+//! for, whoever asks for the next input reads it, which costs less.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -24,6 +25,8 @@ pub(crate) trait Produce: Send + 'static {
 /// Inputs that are read ahead.
 pub(crate) struct Feed<I> {
     shared: Arc<Shared<I>>,
+    /// Who makes them, if they are not read ahead.
+    producer: Option<Box<dyn Produce<Input = I>>>,
     /// Known before they are read.
     total: Option<u64>,
 }
@@ -47,14 +50,18 @@ struct State<I> {
 impl<I: Send + 'static> Feed<I> {
     /// Begins to read, at most so many ahead.
     pub(crate) fn start(producer: impl Produce<Input = I>, ahead: usize, total: Option<u64>) -> Result<Self, Error> {
-        let state = State { ready: VecDeque::new(), produced: 0, ended: false, error: None, wake: None };
-        let shared = Arc::new(Shared { ahead, state: Mutex::new(state), room: Condvar::new() });
-        let filled = Arc::clone(&shared);
+        let feed = Self { shared: Shared::new(ahead), producer: None, total };
+        let filled = Arc::clone(&feed.shared);
         thread::Builder::new()
             .name("inputs".into())
             .spawn(move || filled.fill(producer))
             .map_err(|error| Error::new("cannot start a thread for the inputs").because(error))?;
-        Ok(Self { shared, total })
+        Ok(feed)
+    }
+
+    /// Reads none ahead: each is made when it is asked for. To be used where that takes no time.
+    pub(crate) fn here(producer: impl Produce<Input = I>, total: Option<u64>) -> Self {
+        Self { shared: Shared::new(0), producer: Some(Box::new(producer)), total }
     }
 
     /// Gives out no more from here on, whatever there is.
@@ -80,7 +87,35 @@ impl<I: Send + 'static> Feed<I> {
     }
 }
 
-impl<I> Shared<I> {
+impl<I: Send + 'static> Shared<I> {
+    fn new(ahead: usize) -> Arc<Self> {
+        let state = State { ready: VecDeque::new(), produced: 0, ended: false, error: None, wake: None };
+        Arc::new(Self { ahead, state: Mutex::new(state), room: Condvar::new() })
+    }
+
+    /// The next one, of whoever makes them; the lock is not held meanwhile.
+    fn make(&self, producer: &mut dyn Produce<Input = I>) -> Next<I> {
+        if self.state().ended {
+            return Next::End;
+        }
+        let made = producer.next();
+        let mut state = self.state();
+        match made {
+            Ok(Some(input)) => {
+                state.produced += 1;
+                Next::Input(input)
+            }
+            Ok(None) => {
+                state.ended = true;
+                Next::End
+            }
+            Err(error) => {
+                (state.error, state.ended) = (Some(error), true);
+                Next::End
+            }
+        }
+    }
+
     fn fill(&self, mut producer: impl Produce<Input = I>) {
         let mut together = Vec::new();
         loop {
@@ -142,6 +177,9 @@ impl<I: Send + 'static> Inputs for Feed<I> {
     type Input = I;
 
     fn next(&mut self) -> Next<I> {
+        if let Some(producer) = &mut self.producer {
+            return self.shared.make(&mut **producer);
+        }
         let mut state = self.shared.state();
         match state.ready.pop_front() {
             Some(input) => {
@@ -206,6 +244,45 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Numbers up to ten, and then none that can be read.
+    struct Numbers(u64);
+
+    impl Produce for Numbers {
+        type Input = u64;
+
+        fn next(&mut self) -> Result<Option<u64>, Error> {
+            self.0 += 1;
+            if self.0 > 10 { Err(Error::new("cannot count further")) } else { Ok(Some(self.0)) }
+        }
+
+        fn may_block(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn inputs_made_here_come_in_order_until_the_trouble() {
+        let mut feed = Feed::here(Numbers(0), Some(12));
+        let trouble = feed.trouble();
+        assert_eq!(feed.total(), Some(12));
+
+        for number in 1..=10 {
+            assert_eq!(next(&mut feed), Some(number));
+        }
+        assert_eq!((next(&mut feed), next(&mut feed)), (None, None));
+        assert_eq!(feed.total(), Some(10));
+        assert!(trouble().is_some());
+    }
+
+    #[test]
+    fn no_input_is_made_here_after_the_stop() {
+        let mut feed = Feed::here(Numbers(0), None);
+        assert_eq!(next(&mut feed), Some(1));
+        (feed.stop())();
+
+        assert_eq!(next(&mut feed), None);
     }
 
     #[test]

@@ -116,6 +116,7 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
         template: args.name,
         named_by_server: args.server_names,
         sums: read_sums(&args.sums)?,
+        was_empty: is_empty(&args.dir),
         dry: args.dry_run,
     };
     let mut names = Names::default();
@@ -127,6 +128,7 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
         (Some(journal), past)
     };
     let known = Arc::new(Known::new(&args.dir, journal, names));
+    let total = Plan::count(args.urls.len(), &args.inputs);
     let mut plan = Plan::open(args.urls, &args.inputs, common, Arc::clone(&known), past)?;
     if args.dry_run {
         return show(plan);
@@ -162,7 +164,7 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
     interrupt.on_asked(move || stopped.stop());
 
     let follow = Arc::new(Follow::new(Arc::clone(&report), tells_more, failed, page, Arc::clone(&known), robot));
-    let feed = Feed::start(plan, AHEAD, None)?;
+    let feed = if plan.is_quick() { Feed::here(plan, total) } else { Feed::start(plan, AHEAD, total)? };
     let (stop_reading, trouble) = (feed.stop(), feed.trouble());
     let source = Planner::new(feed, Arc::clone(&follow), Arc::clone(&report));
     let ran = downloads.watched(&executor, source, Arc::clone(&follow) as _, &stop);
@@ -206,6 +208,14 @@ fn read_sums(lists: &[PathBuf]) -> Result<Sums, Error> {
         }
     }
     Ok(sums)
+}
+
+/// Whether nothing is in the folder, or there is none.
+fn is_empty(dir: &Path) -> bool {
+    match std::fs::read_dir(dir) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
 }
 
 fn no_journal(trouble: Trouble, dir: &Path) -> Error {

@@ -138,7 +138,7 @@ impl Run {
                 // It was there a moment ago. Another attempt will see that it is not.
                 resumed.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?
             }
-            None => folder.begin(&temporary, length).map_err(failed)?,
+            None => folder.begin(&temporary).map_err(failed)?,
         };
         fetched.resumed = draft.bytes();
         draft.keep_if_dropped(job.kept && partial.is_some());
@@ -206,12 +206,13 @@ impl Run {
                 begun = true;
                 draft.keep_if_dropped(on_disk(job, response)?);
             }
-            draft.write(&piece).map_err(failed)?;
+            let bytes = piece.len();
+            draft.write(piece).map_err(failed)?;
             if draft.bytes() - told >= BETWEEN_NEWS {
                 told = draft.bytes();
                 self.watch.moved(&job.download, told);
             }
-            self.throttle(piece.len()).await;
+            self.throttle(bytes).await;
         }
         Ok(())
     }

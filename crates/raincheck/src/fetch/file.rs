@@ -8,13 +8,14 @@ use std::{
     collections::HashMap,
     ffi::{OsStr, OsString},
     fs::File,
-    io::{self, Read, Write},
+    io::{self, IoSlice, Read, Write},
     os::fd::OwnedFd,
     path::{Component, Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use bytes::Bytes;
 use rustix::{
     fs::{self, AtFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps},
     io::Errno,
@@ -34,7 +35,7 @@ const LONGEST_NOTE: u64 = 128 * 1024;
 pub(crate) struct Folder {
     path: PathBuf,
     root: Arc<OwnedFd>,
-    below: Mutex<HashMap<PathBuf, Arc<OwnedFd>>>,
+    below: Mutex<HashMap<OsString, Arc<OwnedFd>>>,
 }
 
 /// What becomes of a file that has the name already.
@@ -55,6 +56,8 @@ pub(crate) struct Draft {
     state: State,
     /// Not written yet.
     buffer: Vec<u8>,
+    /// What came last, and comes after that. Most bodies come in one piece, which need not be copied.
+    last: Bytes,
     bytes: u64,
     keeps: bool,
 }
@@ -91,7 +94,8 @@ impl Folder {
         if !name.components().all(|part| matches!(part, Component::Normal(_))) {
             return Err(leads_out(name));
         }
-        if parent.as_os_str().is_empty() {
+        let parent = parent.as_os_str();
+        if parent.is_empty() {
             return Ok((Arc::clone(&self.root), file));
         }
         let mut below = self.below.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,7 +103,7 @@ impl Folder {
             return Ok((Arc::clone(folder), file));
         }
         let mut folder = Arc::clone(&self.root);
-        for part in parent.components() {
+        for part in Path::new(parent).components() {
             folder = Arc::new(subfolder(&folder, part.as_os_str())?);
         }
         if below.len() >= OPEN_FOLDERS {
@@ -109,14 +113,10 @@ impl Folder {
         Ok((folder, file))
     }
 
-    /// Begins a file under a temporary name, of this length if it is known. Nothing is on disk before there is more than a
-    /// little of it.
-    pub(crate) fn begin(&self, temporary: &Path, length: Option<u64>) -> io::Result<Draft> {
+    /// Begins a file under a temporary name. Nothing is on disk before there is more than a little of it.
+    pub(crate) fn begin(&self, temporary: &Path) -> io::Result<Draft> {
         let (folder, name) = self.locate(temporary)?;
-        let name = name.into();
-        let room = length.map_or(0, |length| length.min(BUFFER as u64) as usize);
-        let buffer = Vec::with_capacity(room);
-        Ok(Draft { folder, name, state: State::InMemory, buffer, bytes: 0, keeps: false })
+        Ok(Draft::new(folder, name, State::InMemory, 0))
     }
 
     /// Goes on with what lies under a temporary name, if it is as long as it should be. What is there is given to `hasher`.
@@ -140,8 +140,9 @@ impl Folder {
         if let Some(hasher) = hasher {
             hash_rest(&mut file, hasher)?;
         }
-        let (name, state) = (name.into(), State::OnDisk(file));
-        Ok(Some(Draft { folder, name, state, buffer: Vec::new(), bytes, keeps: true }))
+        let mut draft = Draft::new(folder, name, State::OnDisk(file), bytes);
+        draft.keeps = true;
+        Ok(Some(draft))
     }
 
     /// How many bytes lie under a temporary name.
@@ -192,6 +193,10 @@ impl Folder {
 }
 
 impl Draft {
+    fn new(folder: Arc<OwnedFd>, name: &OsStr, state: State, bytes: u64) -> Self {
+        Self { folder, name: name.into(), state, buffer: Vec::new(), last: Bytes::new(), bytes, keeps: false }
+    }
+
     /// How much there is of it.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
@@ -204,21 +209,20 @@ impl Draft {
 
     /// Whether some of it goes to disk when so many bytes more are written.
     pub(crate) fn would_flush(&self, more: usize) -> bool {
-        self.buffer.len() + more >= BUFFER
+        self.buffer.len() + self.last.len() + more >= BUFFER
     }
 
     /// Adds what came.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, bytes: Bytes) -> io::Result<()> {
         self.bytes += bytes.len() as u64;
-        if !self.would_flush(bytes.len()) {
-            self.buffer.extend_from_slice(bytes);
-            return Ok(());
+        if self.would_flush(bytes.len()) {
+            self.flush()?;
+            if bytes.len() >= BUFFER / 2 {
+                return self.file()?.write_all(&bytes);
+            }
         }
-        self.flush()?;
-        if bytes.len() >= BUFFER / 2 {
-            return self.file()?.write_all(bytes);
-        }
-        self.buffer.extend_from_slice(bytes);
+        let before = std::mem::replace(&mut self.last, bytes);
+        self.buffer.extend_from_slice(&before);
         Ok(())
     }
 
@@ -229,9 +233,9 @@ impl Draft {
 
     /// Writes out what came, so that another attempt can go on with it.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        let buffer = std::mem::take(&mut self.buffer);
-        if !buffer.is_empty() {
-            self.file()?.write_all(&buffer)?;
+        let (buffer, last) = (std::mem::take(&mut self.buffer), std::mem::take(&mut self.last));
+        if !buffer.is_empty() || !last.is_empty() {
+            write_both(self.file()?, &buffer, &last)?;
         }
         // Kept for its room.
         self.buffer = buffer;
@@ -243,9 +247,6 @@ impl Draft {
     ///
     /// The time is that of the last change, as the server told it.
     pub(crate) fn complete(&mut self, modified: Option<SystemTime>, sync: bool) -> io::Result<&File> {
-        if self.buffer.is_empty() && self.bytes == 0 {
-            self.file()?;
-        }
         self.flush()?;
         let file = self.file()?;
         if let Some(modified) = modified {
@@ -296,6 +297,17 @@ impl Drop for Draft {
         // Nobody is there to be told, and the next run clears it.
         let _ = fs::unlinkat(&*self.folder, &self.name, AtFlags::empty());
     }
+}
+
+/// Writes one after the other, at once if the system does.
+fn write_both(file: &mut File, one: &[u8], other: &[u8]) -> io::Result<()> {
+    let written = if one.is_empty() || other.is_empty() {
+        0
+    } else {
+        file.write_vectored(&[IoSlice::new(one), IoSlice::new(other)])?
+    };
+    file.write_all(one.get(written..).unwrap_or_default())?;
+    file.write_all(&other[written.saturating_sub(one.len())..])
 }
 
 /// Opens a subfolder, and makes it if it is not there. A link is none, wherever it leads.
@@ -385,8 +397,8 @@ mod tests {
 
     /// A finished file with this in it.
     fn fetch(folder: &Folder, name: &str, taken: Taken, body: &[u8]) -> io::Result<()> {
-        let mut draft = folder.begin(Path::new(".tmp"), None)?;
-        draft.write(body)?;
+        let mut draft = folder.begin(Path::new(".tmp"))?;
+        draft.write(Bytes::copy_from_slice(body))?;
         draft.complete(None, false)?;
         draft.publish(folder, Path::new(name), taken)
     }
@@ -401,11 +413,11 @@ mod tests {
     #[test]
     fn a_file_has_its_name_only_when_whole() {
         let (dir, folder) = folder();
-        let mut draft = folder.begin(Path::new(".tmp"), None).unwrap();
-        draft.write(&[7; 2 * BUFFER]).unwrap();
+        let mut draft = folder.begin(Path::new(".tmp")).unwrap();
+        draft.write(vec![7; 2 * BUFFER].into()).unwrap();
         assert_eq!(names(dir.path()), [".tmp"]);
 
-        draft.write(b"end").unwrap();
+        draft.write(Bytes::from_static(b"end")).unwrap();
         draft.complete(None, false).unwrap();
         draft.publish(&folder, Path::new("a/b/file"), Taken::Keep).unwrap();
 
@@ -425,8 +437,8 @@ mod tests {
     #[test]
     fn a_small_body_that_is_not_whole_leaves_nothing() {
         let (dir, folder) = folder();
-        let mut draft = folder.begin(Path::new(".tmp"), None).unwrap();
-        draft.write(b"half of it").unwrap();
+        let mut draft = folder.begin(Path::new(".tmp")).unwrap();
+        draft.write(Bytes::from_static(b"half of it")).unwrap();
         draft.keep_if_dropped(true);
         drop(draft);
 
@@ -475,9 +487,9 @@ mod tests {
     #[test]
     fn what_was_kept_is_gone_on_with() {
         let (dir, folder) = folder();
-        let mut draft = folder.begin(Path::new(".tmp"), None).unwrap();
-        draft.write(&[1; BUFFER]).unwrap();
-        draft.write(&[2; 10]).unwrap();
+        let mut draft = folder.begin(Path::new(".tmp")).unwrap();
+        draft.write(vec![1; BUFFER].into()).unwrap();
+        draft.write(vec![2; 10].into()).unwrap();
         draft.keep_if_dropped(true);
         drop(draft);
         let there = folder.partial(Path::new(".tmp")).unwrap();
@@ -485,7 +497,7 @@ mod tests {
 
         let mut hasher = Hasher::new(Algorithm::Sha256);
         let mut draft = folder.resume(Path::new(".tmp"), there, Some(&mut hasher)).unwrap().unwrap();
-        draft.write(b"end").unwrap();
+        draft.write(Bytes::from_static(b"end")).unwrap();
         hasher.update(b"end");
         draft.complete(None, false).unwrap();
         draft.publish(&folder, Path::new("file"), Taken::Keep).unwrap();
@@ -511,8 +523,8 @@ mod tests {
     fn the_time_of_the_last_change_is_the_server_s_if_wanted() {
         let (dir, folder) = folder();
         let then = UNIX_EPOCH + std::time::Duration::from_secs(784_111_777);
-        let mut draft = folder.begin(Path::new(".tmp"), None).unwrap();
-        draft.write(b"x").unwrap();
+        let mut draft = folder.begin(Path::new(".tmp")).unwrap();
+        draft.write(Bytes::from_static(b"x")).unwrap();
         draft.complete(Some(then), false).unwrap();
         draft.publish(&folder, Path::new("file"), Taken::Keep).unwrap();
 
@@ -524,11 +536,11 @@ mod tests {
         let (dir, folder) = folder();
         symlink("/dev/full", dir.path().join("full")).unwrap();
         let full = std_fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let mut draft = folder.begin(Path::new(".tmp"), None).unwrap();
-        draft.write(&[0; BUFFER]).unwrap();
+        let mut draft = folder.begin(Path::new(".tmp")).unwrap();
+        draft.write(vec![0; BUFFER].into()).unwrap();
         draft.state = State::OnDisk(full);
 
-        assert_eq!(draft.write(&[0; BUFFER]).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(draft.write(vec![0; BUFFER].into()).unwrap_err().kind(), io::ErrorKind::StorageFull);
         drop(draft);
         assert_eq!(names(dir.path()), ["full"]);
     }

@@ -37,6 +37,16 @@ impl Request {
         Ok(Self::of(method, parse(url)?))
     }
 
+    /// The same for a URL that has been parsed.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::InvalidUrl`] if it has no host, or another scheme than `http` and `https`.
+    pub fn for_url(method: Method, url: Url) -> Result<Self, FetchError> {
+        usable(&url).map_err(|reason| FetchError::InvalidUrl { url: shown(&url), reason })?;
+        Ok(Self::of(method, url))
+    }
+
     /// A GET request.
     ///
     /// # Errors

@@ -1,6 +1,5 @@
 //! Tells the report, the journal and the list of what failed what becomes of each download.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::disposition;
 use super::failed::Failed;
+use super::hashes::ByNumber;
 use super::journal::{self, Record};
 use super::known::Known;
 use super::page::Page;
@@ -37,7 +37,7 @@ pub(super) const COLUMNS: &[&str] = &[
 /// Follows downloads for a report.
 pub(super) struct Follow {
     report: Arc<Report>,
-    open: Mutex<HashMap<u64, Attempt>>,
+    open: Mutex<ByNumber<Attempt>>,
     /// Whether anyone reads the columns.
     tells_more: bool,
     failed: Option<Failed>,
@@ -69,7 +69,7 @@ impl Follow {
         (self.report, self.page.map(|page| page.into_inner().expect("nobody panics while drawing")), self.failed)
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<u64, Attempt>> {
+    fn open(&self) -> MutexGuard<'_, ByNumber<Attempt>> {
         self.open.lock().expect("the lock is held by the map alone")
     }
 

@@ -19,18 +19,15 @@ pub(crate) struct Key(pub(crate) u64);
 impl Key {
     /// The key of these texts, one after the other.
     pub(crate) fn of<'t>(texts: impl IntoIterator<Item = &'t [u8]>) -> Self {
-        let mut hasher = blake3::Hasher::new();
+        let mut whole = Vec::with_capacity(256);
         for (place, text) in texts.into_iter().enumerate() {
             // No text holds this, so that `ab`, `c` is not `a`, `bc`.
             if place > 0 {
-                hasher.update(&[0xff]);
+                whole.push(0xff);
             }
-            hasher.update(text);
+            whole.extend_from_slice(text);
         }
-        Self::first(hasher.finalize())
-    }
-
-    fn first(hash: blake3::Hash) -> Self {
+        let hash = blake3::hash(&whole);
         let (first, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
         Self(u64::from_be_bytes(*first))
     }
@@ -59,7 +56,9 @@ impl Key {
 impl fmt::Display for Key {
     /// Sixteen hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        let digit = |place| b"0123456789abcdef"[(self.0 >> (60 - 4 * place)) as usize & 15];
+        let digits: [u8; 16] = std::array::from_fn(digit);
+        f.write_str(std::str::from_utf8(&digits).expect("digits are ASCII"))
     }
 }
 
@@ -70,7 +69,7 @@ pub(crate) struct Table<V> {
     hashes: Vec<u64>,
     values: Vec<V>,
     /// Those that came since, until there are enough to be worth a pass over all.
-    recent: HashMap<u64, V, BuildHasherDefault<AsItIs>>,
+    recent: ByNumber<V>,
 }
 
 /// At least so many come together before they are sorted in.
@@ -152,9 +151,12 @@ impl<V: Copy> Table<V> {
     }
 }
 
-/// The hasher for what is a hash already.
+/// The hasher for what is a hash already, or a number that needs none.
 #[derive(Debug, Default)]
-struct AsItIs(u64);
+pub(crate) struct AsItIs(u64);
+
+/// A map by numbers that nobody else chooses.
+pub(crate) type ByNumber<V> = HashMap<u64, V, BuildHasherDefault<AsItIs>>;
 
 impl Hasher for AsItIs {
     fn finish(&self) -> u64 {

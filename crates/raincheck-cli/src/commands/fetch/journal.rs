@@ -77,7 +77,7 @@ pub(crate) enum Trouble {
 
 /// Where the part of a file lies that is not whole, below the folder of the downloads.
 pub(crate) fn part(key: Key) -> String {
-    format!("{OWN_FOLDER}/{PARTS}/{key}")
+    [OWN_FOLDER, PARTS, &key.to_string()].join("/")
 }
 
 impl Past {
@@ -122,6 +122,11 @@ impl Past {
         keys.shrink_to_fit();
         places.shrink_to_fit();
         Ok(Self { file: Some(file), places: Table::from_pairs(keys, places), met: Table::default(), lines, whole })
+    }
+
+    /// Whether earlier runs have written nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.len() == 0
     }
 
     /// Notes that this run has come by the key. Returns whether it is for the first time.

@@ -1,11 +1,11 @@
 //! What the planning of downloads and the following of them both know.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-use super::hashes::Key;
+use super::hashes::{ByNumber, Key};
 use super::journal::{self, Journal};
 use super::list::Options;
 use super::names::Names;
@@ -17,7 +17,7 @@ pub(super) struct Known {
     /// None when nothing is to be written.
     journal: Option<Journal>,
     names: Mutex<Names>,
-    tickets: Mutex<HashMap<u64, Ticket>>,
+    tickets: Mutex<ByNumber<Ticket>>,
     /// Lines whose URL had come before.
     repeated: AtomicU64,
     /// What has failed, and left a part that the next run can go on with.
@@ -58,7 +58,7 @@ impl Known {
     }
 
     /// The tickets of downloads, by their numbers.
-    pub(super) fn tickets(&self) -> MutexGuard<'_, HashMap<u64, Ticket>> {
+    pub(super) fn tickets(&self) -> MutexGuard<'_, ByNumber<Ticket>> {
         self.tickets.lock().expect(NOT_POISONED)
     }
 

@@ -97,8 +97,8 @@ impl Entry {
     }
 
     /// The same, for as long as is needed.
-    pub(crate) fn into_options(self) -> Option<Box<Options>> {
-        self.options
+    pub(crate) fn take_options(&mut self) -> Option<Box<Options>> {
+        self.options.take()
     }
 
     /// Whether the list says that this is its name.
@@ -324,6 +324,22 @@ impl<R: Read> List<R> {
 
     fn place(&self) -> Place {
         Place { list: Arc::clone(&self.name), line: self.lines.number }
+    }
+}
+
+/// About how many entries a list has: its lines that are no options and no comments.
+pub(crate) fn count(list: impl Read) -> io::Result<u64> {
+    let mut read = BufReader::with_capacity(READ, list);
+    let (mut entries, mut begins) = (0, true);
+    loop {
+        let piece = read.fill_buf()?;
+        let Some(last) = piece.last() else { return Ok(entries) };
+        let starts = memchr::memchr_iter(b'\n', piece).map(|end| piece.get(end + 1));
+        let starts = std::iter::once(piece.first().filter(|_| begins)).chain(starts).flatten();
+        entries += starts.filter(|first| !matches!(first, b' ' | b'\t' | b'#' | b'\r' | b'\n')).count() as u64;
+        begins = *last == b'\n';
+        let length = piece.len();
+        read.consume(length);
     }
 }
 
@@ -600,6 +616,29 @@ mod tests {
     }
 
     const MD5: &str = "900150983cd24fb0d6963f7d28e17f72";
+
+    #[test]
+    fn entries_are_counted_wherever_what_is_read_is_cut() {
+        /// Reads byte by byte.
+        struct Slowly<'t>(&'t [u8]);
+
+        impl Read for Slowly<'_> {
+            fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+                let length = to.len().min(1);
+                self.0.read(&mut to[..length])
+            }
+        }
+
+        for (list, entries) in [
+            ("", 0),
+            ("http://h/a", 1),
+            ("http://h/a\n", 1),
+            ("# two\r\nhttp://h/a\n  out=b\n\thttp://h/c\n\nhttp://h/b\tname\r\n\r\n", 2),
+        ] {
+            assert_eq!(count(list.as_bytes()).unwrap(), entries, "{list:?}");
+            assert_eq!(count(Slowly(list.as_bytes())).unwrap(), entries, "{list:?} in pieces");
+        }
+    }
 
     #[test]
     fn a_line_is_a_url_with_its_name_mirrors_and_checksum() {

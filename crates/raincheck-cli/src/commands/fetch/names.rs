@@ -5,6 +5,9 @@
 //! file system that ignores case: who comes later in the list gets some letters of its URL's hash added. So names do not
 //! depend on which download ends first, and are the same in the next run.
 
+use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hasher};
+
 use percent_encoding::percent_decode_str;
 use url::Url;
 
@@ -24,14 +27,17 @@ const DEEPEST: usize = 32;
 const LONGEST_ENDING: usize = 16;
 
 /// What a part of a URL's path says, with what is escaped in it. Bytes that are no UTF-8 stay escaped.
-pub(crate) fn decoded(part: &str) -> String {
+pub(crate) fn decoded(part: &str) -> Cow<'_, str> {
+    if !part.contains('%') {
+        return part.into();
+    }
     let bytes: Vec<u8> = percent_decode_str(part).collect();
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text += chunk.valid();
         chunk.invalid().iter().for_each(|byte| text += &format!("%{byte:02X}"));
     }
-    text
+    text.into()
 }
 
 /// The last part of a URL's path, safe as a name.
@@ -44,8 +50,12 @@ pub(crate) fn of_url(url: &Url) -> String {
 
 /// A name for a file in the folder itself, out of any text.
 pub(crate) fn part(text: &str) -> String {
-    let clean: String =
-        text.chars().filter(|char| !turns_text(*char)).map(|char| if breaks(char) { '_' } else { char }).collect();
+    let clean = match text.chars().any(|char| turns_text(char) || breaks(char)) {
+        true => {
+            text.chars().filter(|char| !turns_text(*char)).map(|char| if breaks(char) { '_' } else { char }).collect()
+        }
+        false => Cow::Borrowed(text),
+    };
     // Windows drops dots and blanks at the end, and of a part that is all dots nothing is left but a folder.
     let name = shortened(clean.trim_start().trim_end_matches(dropped), "");
     let means_more = name.is_empty() || is_device(&name) || name.eq_ignore_ascii_case(OWN_FOLDER);
@@ -82,18 +92,23 @@ fn turns_text(char: char) -> bool {
 
 /// A device on Windows, whatever its ending.
 fn is_device(name: &str) -> bool {
-    let stem = name.split('.').next().unwrap_or(name).trim_end().to_uppercase();
-    let numbered = |kind| {
-        stem.strip_prefix(kind).is_some_and(|number| {
+    let stem = name.split('.').next().unwrap_or(name).trim_end();
+    let is = |device: &str| stem.eq_ignore_ascii_case(device);
+    let numbered = |kind: &str| {
+        stem.split_at_checked(kind.len()).is_some_and(|(begin, number)| {
             let mut digits = number.chars();
-            matches!((digits.next(), digits.next()), (Some('0'..='9' | '¹' | '²' | '³'), None))
+            let has_digit = matches!((digits.next(), digits.next()), (Some('0'..='9' | '¹' | '²' | '³'), None));
+            has_digit && begin.eq_ignore_ascii_case(kind)
         })
     };
-    matches!(&*stem, "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") || numbered("COM") || numbered("LPT")
+    ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].into_iter().any(is) || numbered("COM") || numbered("LPT")
 }
 
 /// The part with this before its ending, and with less of what is before that if it would be too long.
 fn shortened(part: &str, added: &str) -> String {
+    if added.is_empty() && part.len() <= LONGEST_PART {
+        return part.into();
+    }
     let (stem, ending) = stem_and_ending(part);
     let room = LONGEST_PART - ending.len() - added.len();
     let stem = match stem.len() {
@@ -110,9 +125,8 @@ pub(crate) fn stem_and_ending(part: &str) -> (&str, &str) {
         _ => part.len(),
     };
     let dot = ending(part);
-    let dot =
-        if dot < part.len() && part[..dot].to_ascii_lowercase().ends_with(".tar") { ending(&part[..dot]) } else { dot };
-    part.split_at(dot)
+    let is_tar = part.as_bytes()[..dot].last_chunk::<4>().is_some_and(|end| end.eq_ignore_ascii_case(b".tar"));
+    part.split_at(if dot < part.len() && is_tar { ending(&part[..dot]) } else { dot })
 }
 
 /// The last place that is not within a character, up to there.
@@ -174,6 +188,9 @@ pub(crate) struct Names {
 impl Names {
     /// Gives the name to whoever has this key: as it stands, or if it is taken, with some letters of the key.
     pub(crate) fn claim(&mut self, name: &str, key: Key) -> String {
+        if !name.contains('/') && self.take_file(name) {
+            return name.into();
+        }
         let name = self.in_free_folders(name);
         let mut free = additions(key).map(|added| with(&name, &added)).filter(|name| self.take_file(name));
         free.next().expect("there is no end of additions")
@@ -205,16 +222,23 @@ impl Names {
     }
 
     fn take_file(&mut self, name: &str) -> bool {
-        !self.taken.contains(folder(name)) && self.taken.insert(file(name), ())
+        let file = file(name);
+        !self.taken.contains(!file) && self.taken.insert(file, ())
     }
 }
 
+/// The hash of a name in small letters, the same in every run.
 fn file(name: &str) -> u64 {
-    Key::of([&b"file"[..], name.to_lowercase().as_bytes()]).0
+    let is_small = name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+    let small = if is_small { Cow::Borrowed(name) } else { name.to_lowercase().into() };
+    let mut hasher = DefaultHasher::new();
+    hasher.write(small.as_bytes());
+    hasher.finish()
 }
 
+/// Another one for the folder of that name.
 fn folder(name: &str) -> u64 {
-    Key::of([&b"folder"[..], name.to_lowercase().as_bytes()]).0
+    !file(name)
 }
 
 #[cfg(test)]

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use raincheck::fetch::{Checksum, Credentials, Download, FetchError, Request};
+use raincheck::fetch::{Checksum, Credentials, Download, FetchError, Method, Request};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use url::Url;
 
 use super::hashes::Key;
 use super::journal::{self, Past, Record};
@@ -61,6 +62,8 @@ pub(super) struct Common {
     /// Whether servers may name files.
     pub(super) named_by_server: bool,
     pub(super) sums: Sums,
+    /// Whether there was nothing in the folder when the run began.
+    pub(super) was_empty: bool,
     /// Whether nothing is to be done, but only told.
     pub(super) dry: bool,
 }
@@ -74,6 +77,8 @@ pub(super) struct Plan {
     lists: std::vec::IntoIter<List<Input>>,
     list: Option<List<Input>>,
     number: u64,
+    /// Whether some list is no file, so that one may have to wait for it.
+    waits: bool,
     /// What sites ask of robots, if that counts; and what was read ahead, so that many sites can be asked at a time.
     manners: Option<Manners>,
     ahead: VecDeque<Found>,
@@ -95,6 +100,8 @@ impl Plan {
         past: Past,
     ) -> Result<Self, Error> {
         let lists: Vec<_> = lists.iter().map(|path| open(path)).collect::<Result<_, _>>()?;
+        let waits = lists.iter().any(|(_, is_file)| !is_file);
+        let lists: Vec<_> = lists.into_iter().map(|(list, _)| list).collect();
         let arguments = urls.into_iter().enumerate();
         Ok(Self {
             common,
@@ -104,14 +111,32 @@ impl Plan {
             lists: lists.into_iter(),
             list: None,
             number: 0,
+            waits,
             manners: None,
             ahead: VecDeque::new(),
         })
     }
 
+    /// About how many entries there are, if that can be told without reading a pipe.
+    pub(super) fn count(arguments: usize, lists: &[PathBuf]) -> Option<u64> {
+        let mut entries = arguments as u64;
+        for path in lists {
+            if !path.is_file() {
+                return None;
+            }
+            entries += list::count(File::open(path).ok()?).ok()?;
+        }
+        Some(entries)
+    }
+
     /// From now on, goes by what sites ask of robots.
     pub(super) fn mind(&mut self, manners: Manners) {
         self.manners = Some(manners);
+    }
+
+    /// Whether each step takes microseconds: no pipe and no site is waited for, and no file is read.
+    pub(super) fn is_quick(&self) -> bool {
+        !self.waits && self.manners.is_none() && self.common.was_empty
     }
 
     /// What comes next. Reads ahead where sites are to be asked, but waits for none of it.
@@ -153,24 +178,24 @@ impl Plan {
     }
 
     /// What becomes of an entry. `None` if it has come before.
-    fn plan(&mut self, entry: Entry) -> Result<Option<Planned>, FetchError> {
+    fn plan(&mut self, entry: &mut Entry) -> Result<Option<Planned>, FetchError> {
         let own_name = entry.options().and_then(|options| options.name.as_deref());
-        let key = self.key(&entry, own_name);
+        let key = self.key(entry, own_name);
         if !self.past.meet(key) {
             self.known.count_repeated();
             return Ok(None);
         }
         self.number += 1;
-        let wanted = self.wanted_name(&entry, key);
+        let wanted = self.wanted_name(entry, key);
         let named_by_server = self.common.named_by_server && own_name.is_none();
-        let record = self.record(&entry, key, &wanted, named_by_server);
+        let record = self.record(entry, key, &wanted, named_by_server);
         let name = match &record {
             Some(record) => record.name.to_string(),
             None => self.known.names().claim(&wanted, key),
         };
         let checksum = entry.options().and_then(|options| options.checksum.as_ref());
         let checksum = checksum.or_else(|| self.common.sums.of(&name)).cloned();
-        let mut download = self.download(&entry, key, &name)?;
+        let mut download = self.download(entry, key, &name)?;
         if let Some(checksum) = &checksum {
             download = download.checksum(checksum.clone());
         }
@@ -179,7 +204,7 @@ impl Plan {
             if let Some(manners) = &mut self.manners {
                 manners.allow(&entry.url)?;
             }
-            let options = entry.into_options();
+            let options = entry.take_options();
             let ticket = Ticket { key, options, named_by_server, late_name: None };
             self.known.tickets().insert(self.number, ticket);
         }
@@ -223,12 +248,15 @@ impl Plan {
         };
         match options.and_then(|options| options.folder.as_deref()) {
             Some(folder) => names::path(&format!("{folder}/{name}")),
-            None => names::path(&name),
+            None => name,
         }
     }
 
     /// What an earlier run has written of it, if it would have the same name again.
     fn record(&self, entry: &Entry, key: Key, wanted: &str, named_by_server: bool) -> Option<Record<'static>> {
+        if self.past.is_empty() {
+            return None;
+        }
         let url = entry.url.as_str();
         if let Some(record) = self.past.record(key, url) {
             let fits = names::may_come_of(&record.name, wanted, key) || (named_by_server && record.named_by_server);
@@ -242,7 +270,7 @@ impl Plan {
     }
 
     fn download(&self, entry: &Entry, key: Key, name: &str) -> Result<Download, FetchError> {
-        let mut request = self.request(entry.url.as_str())?;
+        let mut request = self.request(entry.url.clone())?;
         let mut mirrors = &[][..];
         if let Some(options) = entry.options() {
             for (name, value) in &options.headers {
@@ -266,17 +294,16 @@ impl Plan {
         Ok(download)
     }
 
-    fn request(&self, url: &str) -> Result<Request, FetchError> {
+    fn request(&self, url: Url) -> Result<Request, FetchError> {
         let method = match (&self.common.method, &self.common.body) {
-            (Some(method), _) => method.as_str(),
-            (None, Some(_)) => "POST",
-            (None, None) => "GET",
+            (Some(method), _) => method
+                .to_uppercase()
+                .parse()
+                .map_err(|_| FetchError::Invalid { reason: format!("`{method}` is no method") })?,
+            (None, Some(_)) => Method::POST,
+            (None, None) => Method::GET,
         };
-        let method = method
-            .to_uppercase()
-            .parse()
-            .map_err(|_| FetchError::Invalid { reason: format!("`{method}` is no method") })?;
-        let request = Request::new(method, url)?;
+        let request = Request::for_url(method, url)?;
         Ok(match &self.common.body {
             Some(body) => request.body(body.clone()),
             None => request,
@@ -292,24 +319,25 @@ impl Plan {
         checksum: Option<&Checksum>,
     ) -> Planned {
         let Common { dir, existing, .. } = &self.common;
-        let path = dir.join(name);
+        let path = || dir.join(name);
         let url = || download.request().url().to_string();
         let ours = record
             .filter(|record| journal::is_there(dir, record) || (!self.common.dry && journal::complete(dir, record)));
         let is_right = || match checksum {
             Some(checksum) => {
                 let was_right = ours.is_some_and(|record| record.checksum.as_deref() == Some(&*checksum.to_string()));
-                was_right || sums::has(&path, checksum).unwrap_or(false)
+                was_right || sums::has(&path(), checksum).unwrap_or(false)
             }
             // What is as this program has left it was whole.
             None => ours.is_some(),
         };
-        let is_there = fs::symlink_metadata(&path).is_ok();
+        // What is ours lies there only if there is something to know of it.
+        let is_there = !self.common.was_empty && fs::symlink_metadata(path()).is_ok();
         match existing {
             Existing::Replace => Planned::Fetch(Box::new(download.replace(true))),
             _ if !is_there => Planned::Fetch(Box::new(download)),
             Existing::Fail => {
-                Planned::Bad { what: url(), why: format!("there is a file `{}` already", path.display()) }
+                Planned::Bad { what: url(), why: format!("there is a file `{}` already", path().display()) }
             }
             Existing::Keep => Planned::There { url: url() },
             Existing::Skip if is_right() => Planned::There { url: url() },
@@ -323,7 +351,7 @@ impl Plan {
                 };
                 let why = format!(
                     "the file `{}` {why}; `--existing keep` leaves it, and `replace` replaces it",
-                    path.display()
+                    path().display()
                 );
                 Planned::Bad { what: url(), why }
             }
@@ -349,14 +377,13 @@ impl Produce for Plan {
     fn next(&mut self) -> Result<Option<Planned>, Error> {
         while let Some(found) = self.next_found()? {
             match found {
-                Found::Entry(entry) => {
-                    let what = entry.url.to_string();
-                    match self.plan(entry) {
-                        Ok(None) => {}
-                        Ok(Some(planned)) => return Ok(Some(planned)),
-                        Err(error) => return Ok(Some(Planned::Bad { what, why: error.to_string() })),
+                Found::Entry(mut entry) => match self.plan(&mut entry) {
+                    Ok(None) => {}
+                    Ok(Some(planned)) => return Ok(Some(planned)),
+                    Err(error) => {
+                        return Ok(Some(Planned::Bad { what: entry.url.into(), why: error.to_string() }));
                     }
-                }
+                },
                 Found::Problem(Problem { place, what, hint, .. }) => {
                     let why = hint.map_or_else(|| what.clone(), |hint| format!("{what}; {hint}"));
                     return Ok(Some(Planned::Bad { what: place.to_string(), why }));
@@ -376,7 +403,8 @@ impl Produce for Plan {
     }
 }
 
-fn open(path: &Path) -> Result<List<Input>, Error> {
+/// Opens a list, and tells whether it is a file.
+fn open(path: &Path) -> Result<(List<Input>, bool), Error> {
     let cannot = |error: io::Error| Error::usage(format!("cannot read `{}`", path.display())).because(error);
     let (file, name) = if path.as_os_str() == "-" {
         let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(cannot)?;
@@ -390,7 +418,9 @@ fn open(path: &Path) -> Result<List<Input>, Error> {
         return Err(cannot(io::ErrorKind::IsADirectory.into()));
     }
     let waits = if there.is_file() { None } else { Some(file.as_fd().try_clone_to_owned().map_err(cannot)?) };
-    Ok(List::new(Box::new(file), &name, move || waits.as_ref().is_some_and(is_silent)))
+    let input: Input = Box::new(file);
+    let list = List::new(input, &name, move || waits.as_ref().is_some_and(is_silent));
+    Ok((list, there.is_file()))
 }
 
 /// Waits a little for more, and tells whether nothing came.
@@ -422,6 +452,7 @@ mod tests {
                 template: None,
                 named_by_server: false,
                 sums: Sums::default(),
+                was_empty: false,
                 dry: true,
             }
         }

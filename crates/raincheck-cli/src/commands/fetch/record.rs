@@ -5,6 +5,7 @@
 //! be fuzzed.
 
 use std::borrow::Cow;
+use std::io::Write;
 
 use super::hashes::Key;
 
@@ -29,6 +30,8 @@ pub(crate) struct Record<'r> {
 /// Eight digits and a tab stand before what they are the checksum of.
 const CHECK: usize = 9;
 
+const MEMORY: &str = "there is room in memory";
+
 impl Record<'_> {
     /// Appends the line, with its end.
     pub(crate) fn write(&self, line: &mut Vec<u8>) {
@@ -36,16 +39,15 @@ impl Record<'_> {
         line.extend_from_slice(&[b' '; CHECK]);
         let kind = if self.named_by_server { "server" } else { "file" };
         let Self { key, size, modified, fetched, .. } = self;
-        line.extend_from_slice(format!("{kind}\t{key}\t{size}\t{modified}\t{fetched}").as_bytes());
-        let optional = |text: &Option<Cow<'_, str>>| text.as_deref().unwrap_or_default().to_owned();
+        write!(line, "{kind}\t{key}\t{size}\t{modified}\t{fetched}").expect(MEMORY);
         for text in [&self.name, &self.url] {
             field(text, line);
         }
         for text in [&self.etag, &self.last_modified, &self.checksum] {
-            field(&optional(text), line);
+            field(text.as_deref().unwrap_or_default(), line);
         }
-        let check = format!("{:08x}\t", crc32c::crc32c(&line[start + CHECK..]));
-        line[start..start + CHECK].copy_from_slice(check.as_bytes());
+        let check = crc32c::crc32c(&line[start + CHECK..]);
+        write!(&mut line[start..start + CHECK], "{check:08x}\t").expect(MEMORY);
         line.push(b'\n');
     }
 }

@@ -16,22 +16,21 @@ pub(super) struct Planner {
     feed: Feed<Planned>,
     follow: Arc<Follow>,
     report: Arc<Report>,
-    counted: bool,
+    counted: Option<u64>,
     /// How many files were there already; told at the end.
     there: u64,
 }
 
 impl Planner {
     pub(super) fn new(feed: Feed<Planned>, follow: Arc<Follow>, report: Arc<Report>) -> Self {
-        Self { feed, follow, report, counted: false, there: 0 }
+        Self { feed, follow, report, counted: None, there: 0 }
     }
 
-    /// Tells how many there are, as soon as that is known.
+    /// Tells how many there are, as soon as that is known, and again when it is known better.
     fn count(&mut self) {
-        if !self.counted
-            && let Some(total) = self.feed.total()
-        {
-            self.counted = true;
+        let total = self.feed.total();
+        if let Some(total) = total.filter(|_| total != self.counted) {
+            self.counted = Some(total);
             self.report.expect(Expected { jobs: Some(total), bytes: None });
         }
     }
@@ -48,11 +47,14 @@ impl Planner {
 impl Source for Planner {
     fn pull(&mut self) -> Pulled {
         loop {
-            self.count();
+            if self.counted.is_none() {
+                self.count();
+            }
             let planned = match self.feed.next() {
                 Next::Input(planned) => planned,
                 Next::Later => return Pulled::Later,
                 Next::End => {
+                    self.count();
                     self.tell_there();
                     return Pulled::End;
                 }
