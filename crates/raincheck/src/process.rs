@@ -42,7 +42,7 @@ use self::{
     poller::Poller,
     rest::{Part, Rest},
     serve::{Hello, Prepared},
-    wire::{FAILED, FILES, Frame, GROUP, Kind, OBSERVED, SPENT},
+    wire::{FAILED, FILES, Frame, GROUP, Kind, OBSERVED, SPENT, Stranger},
 };
 use crate::{
     call::{Call, TaskFunction},
@@ -106,6 +106,7 @@ pub struct ProcessPoolBuilder {
     initializer: Option<Result<Preparation, TaskError>>,
     worker_state: Option<Result<Preparation, TaskError>>,
     tasks_per_worker: usize,
+    start: Duration,
     idle: Option<Duration>,
     grace: Option<Duration>,
     limits: Limits,
@@ -129,6 +130,7 @@ impl ProcessPool {
             initializer: None,
             worker_state: None,
             tasks_per_worker: usize::MAX,
+            start: FIRST_WORD,
             idle: None,
             grace: None,
             limits: Limits::default(),
@@ -175,6 +177,15 @@ impl ProcessPoolBuilder {
     #[must_use]
     pub fn tasks_per_worker(mut self, tasks: usize) -> Self {
         self.tasks_per_worker = tasks.max(1);
+        self
+    }
+
+    /// Gives a process that is started so long to say that it is a worker, which it does before `main`; what initializers
+    /// take does not count. One that does not is killed, and the executor is broken if that goes on. Unless said, it has
+    /// ten seconds.
+    #[must_use]
+    pub fn start_timeout(mut self, limit: Duration) -> Self {
+        self.start = limit;
         self
     }
 
@@ -260,6 +271,7 @@ impl ProcessPoolBuilder {
             worker_state,
             attached,
             tasks_per_worker: self.tasks_per_worker,
+            start: self.start,
             idle: self.idle,
             grace: self.grace,
             limits: self.limits,
@@ -302,6 +314,7 @@ pub(crate) struct Core {
     /// What goes with these calls.
     attached: Attached,
     tasks_per_worker: usize,
+    start: Duration,
     idle: Option<Duration>,
     grace: Option<Duration>,
     limits: Limits,
@@ -413,6 +426,9 @@ enum Act {
 
 /// How many workers in a row may fail to start before the pool gives up.
 const MOST_FAILURES: u32 = 5;
+
+/// How long a process may take to say that it is a worker, unless it is given another time.
+const FIRST_WORD: Duration = Duration::from_secs(10);
 
 /// How long the pool rests after the first of them; twice as long after the next.
 const FIRST_REST: Duration = Duration::from_millis(20);
@@ -914,6 +930,13 @@ impl Core {
         self.settle_idle(&mut lot, id, &mut acts);
         drop(lot);
         self.perform(acts, &[]);
+        let silent = Arc::downgrade(&link);
+        // Nobody calls this off either.
+        timer::later(self.start, move || {
+            if let Some(link) = silent.upgrade() {
+                link.lose_patience();
+            }
+        });
         // Only now, so that what it says finds it here.
         if link.list(self).is_err() {
             self.bury(&link);
@@ -1081,9 +1104,17 @@ impl Core {
         lot.lanes.give(link.lane.index());
         put_back(&mut lot.queue, stranded);
         if hand.phase == Phase::Starting && !has_cost && lot.broken.is_none() {
-            let death = death_of(link, &status, None);
-            let why = TaskError::worker_lost(format!("no worker could make itself ready; the last one, {death}"));
-            self.has_failed(lot, why);
+            let why = match link.stranger() {
+                Some(stranger) => {
+                    // Those who say what they are will say the same next time.
+                    if stranger != Stranger::IsSilent {
+                        lot.failures = lot.failures.max(MOST_FAILURES);
+                    }
+                    format!("`{}` is no worker for this program: {stranger}", self.program.to_string_lossy())
+                }
+                None => format!("no worker could make itself ready; the last one, {}", death_of(link, &status, None)),
+            };
+            self.has_failed(lot, TaskError::worker_lost(why));
         } else {
             self.distribute(&mut lot, &mut acts);
             drop(lot);

@@ -26,7 +26,7 @@ use super::{
     page::Page,
     poller::Interest,
     serve::{Hello, PARENT},
-    wire::{Frame, HEAD, Inbox, Kind, Whole},
+    wire::{Frame, HEAD, Inbox, Kind, Stranger, Whole, greeting},
 };
 use crate::{
     carry::{self, Away, Written},
@@ -54,6 +54,7 @@ pub(super) struct Link {
     pub(super) ledger: Ledger,
     out: Mutex<Outbox>,
     inbox: Mutex<Inbox>,
+    acquaintance: Mutex<Acquaintance>,
     /// How often the worker had written when the socket was last read.
     heard: AtomicU64,
     stderr: Mutex<Stderr>,
@@ -72,6 +73,18 @@ pub(super) const END: u64 = 2;
 
 /// The number of no thread.
 const NOBODY: usize = 0;
+
+/// Whether the process has turned out to be a worker.
+#[derive(Clone, Copy, Default)]
+enum Acquaintance {
+    /// It has not said anything.
+    #[default]
+    None,
+    /// It has said that it is.
+    Made,
+    /// It is none, or not in time, and is done with.
+    Refused(Stranger),
+}
 
 /// What was read, and what follows from it.
 #[derive(Default)]
@@ -169,6 +182,7 @@ impl Link {
             ledger: Ledger::default(),
             out: Mutex::default(),
             inbox: Mutex::default(),
+            acquaintance: Mutex::default(),
             heard: AtomicU64::new(0),
             stderr: Mutex::new(Stderr { pipe: stderr, last: Vec::new(), line: Vec::new(), is_in_need: false }),
             attended_by: AtomicUsize::new(NOBODY),
@@ -190,7 +204,8 @@ impl Link {
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-        match rustix::net::sendmsg(&self.socket, &[io::IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL) {
+        let greeting = greeting();
+        match rustix::net::sendmsg(&self.socket, &[io::IoSlice::new(&greeting)], &mut ancillary, SendFlags::NOSIGNAL) {
             // It has ended already, which whoever listens to it will see.
             Ok(_) | Err(rustix::io::Errno::PIPE) => {}
             Err(error) => return Err(error.into()),
@@ -339,6 +354,10 @@ impl Link {
             Err(_) => received.is_over = true,
         }
         self.ledger.receive(inbox.take_files());
+        if !self.is_acquainted(&mut inbox) {
+            received.is_over |= self.stranger().is_some();
+            return received;
+        }
         let noted = inbox.take_whole().and_then(|whole| {
             let noted = if whole.is_empty() { Ok(()) } else { pool.note(self, &whole, &mut received.acts) };
             received.whole = whole;
@@ -347,6 +366,37 @@ impl Link {
         // Who talks nonsense is done with.
         received.is_over |= noted.is_err();
         received
+    }
+
+    /// Whether it has said that it is a worker, which comes before all else.
+    fn is_acquainted(&self, inbox: &mut Inbox) -> bool {
+        let mut acquaintance = lock(&self.acquaintance);
+        if let Acquaintance::None = *acquaintance {
+            *acquaintance = match inbox.take_greeting() {
+                Ok(true) => Acquaintance::Made,
+                Ok(false) => Acquaintance::None,
+                Err(stranger) => Acquaintance::Refused(stranger),
+            };
+        }
+        matches!(*acquaintance, Acquaintance::Made)
+    }
+
+    /// What it is instead of a worker, if that is known.
+    pub(super) fn stranger(&self) -> Option<Stranger> {
+        match *lock(&self.acquaintance) {
+            Acquaintance::Refused(stranger) => Some(stranger),
+            Acquaintance::None | Acquaintance::Made => None,
+        }
+    }
+
+    /// Waits no longer for it to say that it is a worker.
+    pub(super) fn lose_patience(&self) {
+        let mut acquaintance = lock(&self.acquaintance);
+        if let Acquaintance::None = *acquaintance {
+            *acquaintance = Acquaintance::Refused(Stranger::IsSilent);
+            drop(acquaintance);
+            self.kill();
+        }
     }
 
     /// Does what follows from what was received: what is the users' happens while nobody is kept from receiving.

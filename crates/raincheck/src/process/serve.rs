@@ -7,7 +7,7 @@
 use std::{
     cell::{Cell, RefCell},
     env,
-    io::{self, Write},
+    io::{self, Read, Write},
     os::fd::{AsFd, OwnedFd},
     os::unix::net::UnixStream,
     process,
@@ -26,7 +26,7 @@ use super::{
     limits::{LimitParts, Limits},
     link::{send_with, with_descriptor},
     page::Page,
-    wire::{FAILED, FILES, Frame, GROUP, HEAD, Inbox, Kind, OBSERVED, SPENT, Whole},
+    wire::{FAILED, FILES, Frame, GREETING, GROUP, HEAD, Inbox, Kind, OBSERVED, SPENT, Whole, greeting, is_greeted},
 };
 use crate::{
     carry::{self, Entry, Order, Steps},
@@ -105,6 +105,7 @@ fn serve() -> io::Result<Never> {
     boot::ignore_broken_pipes();
     panics::note_places();
     let socket = UnixStream::from(take_stdin()?);
+    (&socket).write_all(&greeting())?;
     let [page, bell] = receive_descriptors(&socket)?;
     let page = Arc::new(Page::map(page.as_fd())?);
     let mut worker = Worker {
@@ -145,21 +146,26 @@ fn take_stdin() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Receives what cannot be said in bytes: the page, and the pipe to listen to.
+/// Receives the parent's greeting, and what cannot be said in bytes: the page, and the pipe to listen to.
 fn receive_descriptors(socket: &UnixStream) -> io::Result<[OwnedFd; 2]> {
+    let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    let flags = RecvFlags::CMSG_CLOEXEC;
-    rustix::net::recvmsg(socket, &mut [io::IoSliceMut::new(&mut byte)], &mut ancillary, flags)?;
+    let mut greeting = [0; GREETING];
+    let come = {
+        let room = &mut [io::IoSliceMut::new(&mut greeting)];
+        rustix::net::recvmsg(socket, room, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?.bytes
+    };
     let mut descriptors = Vec::new();
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = message {
             descriptors.extend(received);
         }
     }
-    <[OwnedFd; 2]>::try_from(descriptors)
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the parent has sent no descriptors"))
+    let mut socket = socket;
+    socket.read_exact(&mut greeting[come..])?;
+    is_greeted(&greeting).map_err(|stranger| invalid(format!("who has started it is no parent for it: {stranger}")))?;
+    <[OwnedFd; 2]>::try_from(descriptors).map_err(|_| invalid("the parent has sent no descriptors".into()))
 }
 
 /// The life of the main thread.
