@@ -12,6 +12,7 @@
 mod boot;
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) mod channel;
+mod kin;
 mod limits;
 mod link;
 mod page;
@@ -68,9 +69,11 @@ use crate::{
 /// `main`: nothing needs to be done for it in a binary, an example, a test or a benchmark.
 ///
 /// A task that panics, aborts, exits or is killed ends as an error that says so, and its worker is replaced. A task
-/// that is cancelled while it runs, or overruns its time limit, is killed, with whatever processes it has started.
-/// Those that have made themselves a process group or a session of their own, as daemons do, are not reached.
-/// When this process ends, however it does, so do all workers.
+/// that is cancelled while it runs, or overruns its time limit, is killed, and all that its worker has started ends with
+/// that. When this process ends, however it does, so do all workers and what they have started. On Linux that reaches
+/// daemons, too, unless they have parted both with their parents and with their environment; elsewhere it does not reach
+/// processes that have made themselves a group of their own. A worker that is no longer needed, and told to go, leaves
+/// those running.
 ///
 /// An `async` task is driven on its worker's thread, one at a time. With the feature `tokio` that is a runtime of one
 /// thread, so that tokio's sockets, timers and `spawn` work in it; what it has spawned goes on while later ones are
@@ -343,6 +346,9 @@ struct Lot {
     rest: Option<Alarm>,
     /// Set while a worker is idle that may be let go.
     idle_alarm: Option<Alarm>,
+    /// By what those are found who may have outlived their workers.
+    unswept: Vec<String>,
+    is_sweeping: bool,
     closed: bool,
     /// Why there will never be a worker.
     broken: Option<TaskError>,
@@ -424,6 +430,8 @@ enum Act {
     MakeRoom,
 }
 
+const HELD: &str = "whoever calls this holds it";
+
 /// How many workers in a row may fail to start before the pool gives up.
 const MOST_FAILURES: u32 = 5;
 
@@ -457,7 +465,8 @@ impl Lot {
     }
 
     fn is_over(&self) -> bool {
-        (self.closed || self.broken.is_some()) && self.queue.len() == 0 && self.hands.is_empty() && self.starting == 0
+        let has_workers = !self.hands.is_empty() || self.starting > 0 || self.is_sweeping;
+        (self.closed || self.broken.is_some()) && self.queue.len() == 0 && !has_workers
     }
 }
 
@@ -914,7 +923,7 @@ impl Core {
             }
         });
         if let Err(error) = started {
-            let this = self.this.upgrade().expect("whoever calls this holds it");
+            let this = self.this.upgrade().expect(HELD);
             this.has_not_started(lane, &error);
         }
     }
@@ -1102,6 +1111,13 @@ impl Core {
         let mut lot = self.lot();
         lot.starting -= 1;
         lot.lanes.give(link.lane.index());
+        let was_let_go = hand.phase == Phase::Leaving && status.as_ref().is_ok_and(ExitStatus::success);
+        let is_to_be_swept = kin::MARKS_ARE_SEEN && !was_let_go;
+        let begins_to_sweep = is_to_be_swept && !lot.is_sweeping;
+        if is_to_be_swept {
+            lot.unswept.push(link.mark.clone());
+            lot.is_sweeping = true;
+        }
         put_back(&mut lot.queue, stranded);
         if hand.phase == Phase::Starting && !has_cost && lot.broken.is_none() {
             let why = match link.stranger() {
@@ -1120,8 +1136,32 @@ impl Core {
             drop(lot);
             self.perform(acts, &[]);
         }
+        if begins_to_sweep {
+            self.sweep();
+        }
         self.room.notify_all();
         self.tell_the_end();
+    }
+
+    /// Ends what workers that were killed or have crashed have started. That takes milliseconds, and so a thread.
+    fn sweep(&self) {
+        let this = self.this.upgrade().expect(HELD);
+        let sweep = move || {
+            while let Some(marks) = this.next_to_sweep() {
+                kin::kill_marked(&marks);
+            }
+            this.tell_the_end();
+        };
+        if let Err((_error, sweep)) = spawn("raincheck-sweeper", sweep) {
+            sweep();
+        }
+    }
+
+    fn next_to_sweep(&self) -> Option<Vec<String>> {
+        let mut lot = self.lot();
+        let marks = std::mem::take(&mut lot.unswept);
+        lot.is_sweeping = !marks.is_empty();
+        lot.is_sweeping.then_some(marks)
     }
 
     /// Ends the input of a group in which its worker died. What goes on with those behind it comes back.
@@ -1326,7 +1366,7 @@ impl Executor for Core {
     }
 
     fn core(&self) -> Arc<dyn Executor> {
-        self.this.upgrade().expect("whoever calls this holds it")
+        self.this.upgrade().expect(HELD)
     }
 
     fn is_remote(&self) -> bool {

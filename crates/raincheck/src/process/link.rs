@@ -18,14 +18,14 @@ use std::{
 
 use rustix::{
     net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags},
-    process::{Pid, Signal, kill_process_group},
+    process::Pid,
 };
 
 use super::{
-    Act, Core, limits,
+    Act, Core, kin, limits,
     page::Page,
     poller::Interest,
-    serve::{Hello, PARENT},
+    serve::Hello,
     wire::{Frame, HEAD, Inbox, Kind, Stranger, Whole, greeting},
 };
 use crate::{
@@ -43,6 +43,8 @@ pub(super) struct Link {
     pub(super) id: u64,
     pub(super) lane: Lane,
     pub(super) pid: u32,
+    /// By which what it has started is found when it is gone.
+    pub(super) mark: String,
     pub(super) page: Page,
     pub(super) socket: UnixStream,
     /// Says when the process ends, also if another one has the other end of the socket by then.
@@ -160,9 +162,10 @@ impl Link {
         let (page, page_file) = Page::new()?;
         let (ours, theirs) = UnixStream::pair()?;
         let (pipe, bell) = io::pipe()?;
+        let mark = kin::new_mark();
         let mut child = Command::new(program)
             .arg0(format!("{}-{}", hello.0, hello.2))
-            .env(PARENT, std::process::id().to_string())
+            .env(kin::MARKS, kin::marks_with(&mark))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stderr(Stdio::piped())
             // So that a kill reaches what the tasks have started, and a Ctrl-C only the parent, who decides.
@@ -173,6 +176,7 @@ impl Link {
             id,
             lane: Lane::new(hello.2 as usize),
             pid: child.id(),
+            mark,
             page,
             socket: ours,
             end: end_of(&child),
@@ -454,7 +458,7 @@ impl Link {
         if let Some(child) = &*lock(&self.child)
             && let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw)
         {
-            let _ = kill_process_group(pid, Signal::KILL);
+            kin::kill_with_children(pid);
         }
     }
 

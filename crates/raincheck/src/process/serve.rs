@@ -22,7 +22,7 @@ use rustix::{
 };
 
 use super::{
-    boot,
+    boot, kin,
     limits::{LimitParts, Limits},
     link::{send_with, with_descriptor},
     page::Page,
@@ -39,9 +39,6 @@ use crate::{
     sync::spin_for_another,
 };
 
-/// Names the process that a worker is started by.
-pub(super) const PARENT: &str = "RAINCHECK_WORKER";
-
 /// How a worker makes itself ready: its name, a number that no other worker of the pool has, its lane, the calls that
 /// do it, and its limits.
 pub(super) type Hello = (String, u64, u32, Option<Prepared>, Option<Prepared>, LimitParts);
@@ -57,12 +54,13 @@ const PROGRESS_PERIOD: Duration = Duration::from_millis(20);
 /// A program need not call this: it happens before `main`. Only where it does not, because the system that the
 /// program is built for has no such thing, is it called first in `main`.
 pub fn serve_if_worker() {
-    let Some(parent) = env::var(PARENT).ok().and_then(|pid| pid.parse().ok()) else { return };
+    let marks = env::var_os(kin::MARKS).unwrap_or_default();
+    let Some((mark, parent)) = kin::own_mark(&marks) else { return };
     // A process that one of a worker's tasks starts has the variable too, but not the socket.
     if !is_called_by(parent) {
         return;
     }
-    match serve() {
+    match serve(mark) {
         Ok(never) => match never {},
         Err(error) => {
             let _ = writeln!(io::stderr(), "raincheck: this worker cannot serve: {error}");
@@ -92,16 +90,7 @@ fn leave(code: i32) -> ! {
     process::exit(code)
 }
 
-/// Ends this process and all that its tasks have started: nobody is left whom they could serve.
-fn end_with_all() -> ! {
-    let me = rustix::process::getpid();
-    if rustix::process::getpgrp() == me {
-        let _ = rustix::process::kill_process_group(me, rustix::process::Signal::KILL);
-    }
-    leave(1);
-}
-
-fn serve() -> io::Result<Never> {
+fn serve(mark: &str) -> io::Result<Never> {
     boot::ignore_broken_pipes();
     panics::note_places();
     let socket = UnixStream::from(take_stdin()?);
@@ -115,6 +104,7 @@ fn serve() -> io::Result<Never> {
             ledger: Ledger::default(),
             page,
             desk: Mutex::new(None),
+            mark: mark.to_owned(),
         }),
         inbox: Inbox::default(),
         seen: 0,
@@ -133,7 +123,7 @@ fn serve() -> io::Result<Never> {
         .stack_size(8 * 1024 * 1024)
         .spawn(move || match worker.work(&hello, first) {
             Ok(()) => leave(0),
-            Err(_gone) => end_with_all(),
+            Err(_gone) => worker.line.end_with_all(),
         })?;
     listen(bell, &line)
 }
@@ -173,7 +163,7 @@ fn listen(bell: OwnedFd, line: &Line) -> ! {
     let mut byte = [0];
     loop {
         match rustix::io::read(&bell, &mut byte) {
-            Ok(0) => end_with_all(),
+            Ok(0) => line.end_with_all(),
             Ok(_) => {
                 let desk = line.desk().clone();
                 if let Some(desk) = desk
@@ -183,7 +173,7 @@ fn listen(bell: OwnedFd, line: &Line) -> ! {
                 }
             }
             Err(rustix::io::Errno::INTR) => {}
-            Err(_) => end_with_all(),
+            Err(_) => line.end_with_all(),
         }
     }
 }
@@ -197,9 +187,20 @@ struct Line {
     page: Arc<Page>,
     /// The task that is being done.
     desk: Mutex<Option<Arc<Desk>>>,
+    mark: String,
 }
 
 impl Line {
+    /// Ends this process and all that its tasks have started: nobody is left whom they could serve.
+    fn end_with_all(&self) -> ! {
+        kin::kill_marked(std::slice::from_ref(&self.mark));
+        let me = rustix::process::getpid();
+        if rustix::process::getpgrp() == me {
+            kin::kill_with_children(me);
+        }
+        leave(1);
+    }
+
     fn desk(&self) -> MutexGuard<'_, Option<Arc<Desk>>> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }

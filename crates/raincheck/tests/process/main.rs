@@ -2,6 +2,8 @@
 #![cfg(all(feature = "process", unix))]
 
 mod chaos;
+#[cfg(target_os = "linux")]
+mod daemons;
 mod deaths;
 mod leaks;
 mod matrix;

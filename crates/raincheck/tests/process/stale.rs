@@ -59,7 +59,7 @@ fn error_of_script(script: &str) -> String {
 #[test]
 fn a_worker_of_another_version_is_refused_by_name() {
     // All bits of the version are set, and no end of the process gives it away.
-    let error = error_of_script(r"printf 'raincheck\0\0\0\377\377\377\377' >&0; exec sleep 1000");
+    let error = error_of_script(r"printf 'raincheck\0\0\0\377\377\377\377' >&0; exec sleep 40");
 
     assert!(error.contains("speaks version 4294967295 of raincheck's protocol and not "), "{error}");
     assert!(error.contains("with the same version of raincheck"), "{error}");
@@ -67,14 +67,14 @@ fn a_worker_of_another_version_is_refused_by_name() {
 
 #[test]
 fn a_worker_that_talks_nonsense_is_refused_by_name() {
-    let error = error_of_script("echo What a day >&0; exec sleep 1000");
+    let error = error_of_script("echo What a day >&0; exec sleep 40");
 
     assert!(error.contains("what it says is not raincheck's protocol: is it a program with tasks?"), "{error}");
 }
 
 #[test]
 fn a_worker_that_says_nothing_is_refused_by_name() {
-    let error = error_of_script("exec sleep 1000");
+    let error = error_of_script("exec sleep 40");
 
     assert!(error.contains("it has not said in time that it is a worker"), "{error}");
 }
