@@ -10,7 +10,7 @@ use std::{
 
 use raincheck::{Executor, ProcessPool};
 
-use crate::{Meeting, TOO_LONG, assert_gone, claim, is_gone};
+use crate::{Meeting, TOO_LONG, assert_gone, claim, is_gone, is_there};
 
 /// Leaves its number in a file, and stays.
 const STAY: &str = r#"echo $$ > "$0" && exec sleep 40"#;
@@ -112,7 +112,7 @@ fn the_daemons_of_a_worker_that_is_told_to_go_stay() {
     assert_eq!(claim(task), Ok(()));
     drop(pool);
 
-    let stay = daemons.iter().all(|pid| Path::new(&format!("/proc/{pid}")).exists());
+    let stay = daemons.iter().all(|pid| is_there(*pid));
     for pid in daemons {
         Command::new("kill").args(["-s", "KILL", &pid.to_string()]).status().unwrap();
     }
