@@ -19,6 +19,8 @@ mod page;
 mod poller;
 mod rest;
 mod serve;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod stack;
 mod wire;
 
 use std::{

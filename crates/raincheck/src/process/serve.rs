@@ -121,9 +121,13 @@ fn serve(mark: &str) -> io::Result<Never> {
         .name(format!("{}-{}", hello.0, hello.2))
         // As much as a main thread has.
         .stack_size(8 * 1024 * 1024)
-        .spawn(move || match worker.work(&hello, first) {
-            Ok(()) => leave(0),
-            Err(_gone) => worker.line.end_with_all(),
+        .spawn(move || {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            super::stack::watch();
+            match worker.work(&hello, first) {
+                Ok(()) => leave(0),
+                Err(_gone) => worker.line.end_with_all(),
+            }
         })?;
     listen(bell, &line)
 }

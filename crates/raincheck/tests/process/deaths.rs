@@ -75,6 +75,25 @@ fn a_worker_that_dies_costs_the_task_that_it_had_started_and_no_other() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_task_that_overflows_its_stack_is_said_to_have() {
+    #[raincheck::task]
+    fn dig(depth: u64) -> u64 {
+        let ground = std::hint::black_box([depth; 64]);
+        if depth == 0 { 0 } else { dig(depth - 1) + ground[depth as usize % 64] }
+    }
+    let pool = ProcessPool::new(1);
+    let deep = pool.submit(dig::call(u64::MAX));
+    let shallow = pool.submit(dig::call(2));
+
+    let error = claim(deep).unwrap_err();
+
+    assert!(error.to_string().contains("by SIGSEGV while"), "{error}");
+    assert!(error.to_string().contains("has overflowed its stack"), "{error}");
+    assert_eq!(claim(shallow), Ok(3));
+}
+
+#[test]
 fn a_panic_is_the_tasks_error_and_does_not_cost_the_worker() {
     let pool = ProcessPool::new(1);
     let before = claim(pool.submit(pid::call()));
