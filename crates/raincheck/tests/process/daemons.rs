@@ -42,6 +42,7 @@ fn without_environment(folder: &Path) -> Command {
 }
 
 #[raincheck::task]
+#[expect(clippy::zombie_processes, reason = "they are to be nobody's business")]
 fn breed(folder: &Path, then: &str) {
     let mut commands = let_loose(folder);
     if then != "crash" {
