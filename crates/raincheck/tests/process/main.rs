@@ -8,6 +8,7 @@ mod deaths;
 mod leaks;
 mod matrix;
 mod stale;
+mod streams;
 mod traps;
 
 use std::{
