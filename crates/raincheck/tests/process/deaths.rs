@@ -501,7 +501,7 @@ fn parent_that_ends() {
 
 #[test]
 fn no_worker_outlives_its_parent_nor_what_it_has_started_however_that_ends() {
-    for signal in [Some(Signal::KILL), Some(Signal::TERM), Some(Signal::INT), Some(Signal::ABORT), None] {
+    for signal in [Some(Signal::KILL), Some(Signal::TERM), Some(Signal::ABORT), None] {
         let meeting = Meeting::new();
         let mut parent = Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", "deaths::parent_that_ends"])
