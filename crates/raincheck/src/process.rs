@@ -12,12 +12,15 @@
 mod boot;
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) mod channel;
+mod kin;
 mod limits;
 mod link;
 mod page;
 mod poller;
 mod rest;
 mod serve;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod stack;
 mod wire;
 
 use std::{
@@ -42,7 +45,7 @@ use self::{
     poller::Poller,
     rest::{Part, Rest},
     serve::{Hello, Prepared},
-    wire::{FAILED, FILES, Frame, GROUP, Kind, OBSERVED, SPENT},
+    wire::{FAILED, FILES, Frame, GROUP, Kind, OBSERVED, SPENT, Stranger},
 };
 use crate::{
     call::{Call, TaskFunction},
@@ -68,9 +71,11 @@ use crate::{
 /// `main`: nothing needs to be done for it in a binary, an example, a test or a benchmark.
 ///
 /// A task that panics, aborts, exits or is killed ends as an error that says so, and its worker is replaced. A task
-/// that is cancelled while it runs, or overruns its time limit, is killed, with whatever processes it has started.
-/// Those that have made themselves a process group or a session of their own, as daemons do, are not reached.
-/// When this process ends, however it does, so do all workers.
+/// that is cancelled while it runs, or overruns its time limit, is killed, and all that its worker has started ends with
+/// that. When this process ends, however it does, so do all workers and what they have started. On Linux that reaches
+/// daemons, too, unless they have parted both with their parents and with their environment; elsewhere it does not reach
+/// processes that have made themselves a group of their own. A worker that is no longer needed, and told to go, leaves
+/// those running.
 ///
 /// An `async` task is driven on its worker's thread, one at a time. With the feature `tokio` that is a runtime of one
 /// thread, so that tokio's sockets, timers and `spawn` work in it; what it has spawned goes on while later ones are
@@ -106,6 +111,7 @@ pub struct ProcessPoolBuilder {
     initializer: Option<Result<Preparation, TaskError>>,
     worker_state: Option<Result<Preparation, TaskError>>,
     tasks_per_worker: usize,
+    start: Duration,
     idle: Option<Duration>,
     grace: Option<Duration>,
     limits: Limits,
@@ -129,6 +135,7 @@ impl ProcessPool {
             initializer: None,
             worker_state: None,
             tasks_per_worker: usize::MAX,
+            start: FIRST_WORD,
             idle: None,
             grace: None,
             limits: Limits::default(),
@@ -175,6 +182,15 @@ impl ProcessPoolBuilder {
     #[must_use]
     pub fn tasks_per_worker(mut self, tasks: usize) -> Self {
         self.tasks_per_worker = tasks.max(1);
+        self
+    }
+
+    /// Gives a process that is started so long to say that it is a worker, which it does before `main`; what initializers
+    /// take does not count. One that does not is killed, and the executor is broken if that goes on. Unless said, it has
+    /// ten seconds.
+    #[must_use]
+    pub fn start_timeout(mut self, limit: Duration) -> Self {
+        self.start = limit;
         self
     }
 
@@ -260,6 +276,7 @@ impl ProcessPoolBuilder {
             worker_state,
             attached,
             tasks_per_worker: self.tasks_per_worker,
+            start: self.start,
             idle: self.idle,
             grace: self.grace,
             limits: self.limits,
@@ -302,6 +319,7 @@ pub(crate) struct Core {
     /// What goes with these calls.
     attached: Attached,
     tasks_per_worker: usize,
+    start: Duration,
     idle: Option<Duration>,
     grace: Option<Duration>,
     limits: Limits,
@@ -330,6 +348,9 @@ struct Lot {
     rest: Option<Alarm>,
     /// Set while a worker is idle that may be let go.
     idle_alarm: Option<Alarm>,
+    /// By what those are found who may have outlived their workers.
+    unswept: Vec<String>,
+    is_sweeping: bool,
     closed: bool,
     /// Why there will never be a worker.
     broken: Option<TaskError>,
@@ -411,8 +432,13 @@ enum Act {
     MakeRoom,
 }
 
+const HELD: &str = "whoever calls this holds it";
+
 /// How many workers in a row may fail to start before the pool gives up.
 const MOST_FAILURES: u32 = 5;
+
+/// How long a process may take to say that it is a worker, unless it is given another time.
+const FIRST_WORD: Duration = Duration::from_secs(10);
 
 /// How long the pool rests after the first of them; twice as long after the next.
 const FIRST_REST: Duration = Duration::from_millis(20);
@@ -441,7 +467,8 @@ impl Lot {
     }
 
     fn is_over(&self) -> bool {
-        (self.closed || self.broken.is_some()) && self.queue.len() == 0 && self.hands.is_empty() && self.starting == 0
+        let has_workers = !self.hands.is_empty() || self.starting > 0 || self.is_sweeping;
+        (self.closed || self.broken.is_some()) && self.queue.len() == 0 && !has_workers
     }
 }
 
@@ -898,7 +925,7 @@ impl Core {
             }
         });
         if let Err(error) = started {
-            let this = self.this.upgrade().expect("whoever calls this holds it");
+            let this = self.this.upgrade().expect(HELD);
             this.has_not_started(lane, &error);
         }
     }
@@ -914,6 +941,13 @@ impl Core {
         self.settle_idle(&mut lot, id, &mut acts);
         drop(lot);
         self.perform(acts, &[]);
+        let silent = Arc::downgrade(&link);
+        // Nobody calls this off either.
+        timer::later(self.start, move || {
+            if let Some(link) = silent.upgrade() {
+                link.lose_patience();
+            }
+        });
         // Only now, so that what it says finds it here.
         if link.list(self).is_err() {
             self.bury(&link);
@@ -1079,18 +1113,57 @@ impl Core {
         let mut lot = self.lot();
         lot.starting -= 1;
         lot.lanes.give(link.lane.index());
+        let was_let_go = hand.phase == Phase::Leaving && status.as_ref().is_ok_and(ExitStatus::success);
+        let is_to_be_swept = kin::MARKS_ARE_SEEN && !was_let_go;
+        let begins_to_sweep = is_to_be_swept && !lot.is_sweeping;
+        if is_to_be_swept {
+            lot.unswept.push(link.mark.clone());
+            lot.is_sweeping = true;
+        }
         put_back(&mut lot.queue, stranded);
         if hand.phase == Phase::Starting && !has_cost && lot.broken.is_none() {
-            let death = death_of(link, &status, None);
-            let why = TaskError::worker_lost(format!("no worker could make itself ready; the last one, {death}"));
-            self.has_failed(lot, why);
+            let why = match link.stranger() {
+                Some(stranger) => {
+                    // Those who say what they are will say the same next time.
+                    if stranger != Stranger::IsSilent {
+                        lot.failures = lot.failures.max(MOST_FAILURES);
+                    }
+                    format!("`{}` is no worker for this program: {stranger}", self.program.to_string_lossy())
+                }
+                None => format!("no worker could make itself ready; the last one, {}", death_of(link, &status, None)),
+            };
+            self.has_failed(lot, TaskError::worker_lost(why));
         } else {
             self.distribute(&mut lot, &mut acts);
             drop(lot);
             self.perform(acts, &[]);
         }
+        if begins_to_sweep {
+            self.sweep();
+        }
         self.room.notify_all();
         self.tell_the_end();
+    }
+
+    /// Ends what workers that were killed or have crashed have started. That takes milliseconds, and so a thread.
+    fn sweep(&self) {
+        let this = self.this.upgrade().expect(HELD);
+        let sweep = move || {
+            while let Some(marks) = this.next_to_sweep() {
+                kin::kill_marked(&marks);
+            }
+            this.tell_the_end();
+        };
+        if let Err((_error, sweep)) = spawn("raincheck-sweeper", sweep) {
+            sweep();
+        }
+    }
+
+    fn next_to_sweep(&self) -> Option<Vec<String>> {
+        let mut lot = self.lot();
+        let marks = std::mem::take(&mut lot.unswept);
+        lot.is_sweeping = !marks.is_empty();
+        lot.is_sweeping.then_some(marks)
     }
 
     /// Ends the input of a group in which its worker died. What goes on with those behind it comes back.
@@ -1295,7 +1368,7 @@ impl Executor for Core {
     }
 
     fn core(&self) -> Arc<dyn Executor> {
-        self.this.upgrade().expect("whoever calls this holds it")
+        self.this.upgrade().expect(HELD)
     }
 
     fn is_remote(&self) -> bool {

@@ -18,15 +18,15 @@ use std::{
 
 use rustix::{
     net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags},
-    process::{Pid, Signal, kill_process_group},
+    process::Pid,
 };
 
 use super::{
-    Act, Core, limits,
+    Act, Core, kin, limits,
     page::Page,
     poller::Interest,
-    serve::{Hello, PARENT},
-    wire::{Frame, HEAD, Inbox, Kind, Whole},
+    serve::Hello,
+    wire::{Frame, HEAD, Inbox, Kind, Stranger, Whole, greeting},
 };
 use crate::{
     carry::{self, Away, Written},
@@ -43,6 +43,8 @@ pub(super) struct Link {
     pub(super) id: u64,
     pub(super) lane: Lane,
     pub(super) pid: u32,
+    /// By which what it has started is found when it is gone.
+    pub(super) mark: String,
     pub(super) page: Page,
     pub(super) socket: UnixStream,
     /// Says when the process ends, also if another one has the other end of the socket by then.
@@ -54,6 +56,7 @@ pub(super) struct Link {
     pub(super) ledger: Ledger,
     out: Mutex<Outbox>,
     inbox: Mutex<Inbox>,
+    acquaintance: Mutex<Acquaintance>,
     /// How often the worker had written when the socket was last read.
     heard: AtomicU64,
     stderr: Mutex<Stderr>,
@@ -72,6 +75,18 @@ pub(super) const END: u64 = 2;
 
 /// The number of no thread.
 const NOBODY: usize = 0;
+
+/// Whether the process has turned out to be a worker.
+#[derive(Clone, Copy, Default)]
+enum Acquaintance {
+    /// It has not said anything.
+    #[default]
+    None,
+    /// It has said that it is.
+    Made,
+    /// It is none, or not in time, and is done with.
+    Refused(Stranger),
+}
 
 /// What was read, and what follows from it.
 #[derive(Default)]
@@ -147,9 +162,10 @@ impl Link {
         let (page, page_file) = Page::new()?;
         let (ours, theirs) = UnixStream::pair()?;
         let (pipe, bell) = io::pipe()?;
+        let mark = kin::new_mark();
         let mut child = Command::new(program)
             .arg0(format!("{}-{}", hello.0, hello.2))
-            .env(PARENT, std::process::id().to_string())
+            .env(kin::MARKS, kin::marks_with(&mark))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stderr(Stdio::piped())
             // So that a kill reaches what the tasks have started, and a Ctrl-C only the parent, who decides.
@@ -160,6 +176,7 @@ impl Link {
             id,
             lane: Lane::new(hello.2 as usize),
             pid: child.id(),
+            mark,
             page,
             socket: ours,
             end: end_of(&child),
@@ -169,6 +186,7 @@ impl Link {
             ledger: Ledger::default(),
             out: Mutex::default(),
             inbox: Mutex::default(),
+            acquaintance: Mutex::default(),
             heard: AtomicU64::new(0),
             stderr: Mutex::new(Stderr { pipe: stderr, last: Vec::new(), line: Vec::new(), is_in_need: false }),
             attended_by: AtomicUsize::new(NOBODY),
@@ -190,7 +208,8 @@ impl Link {
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-        match rustix::net::sendmsg(&self.socket, &[io::IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL) {
+        let greeting = greeting();
+        match rustix::net::sendmsg(&self.socket, &[io::IoSlice::new(&greeting)], &mut ancillary, SendFlags::NOSIGNAL) {
             // It has ended already, which whoever listens to it will see.
             Ok(_) | Err(rustix::io::Errno::PIPE) => {}
             Err(error) => return Err(error.into()),
@@ -339,6 +358,10 @@ impl Link {
             Err(_) => received.is_over = true,
         }
         self.ledger.receive(inbox.take_files());
+        if !self.is_acquainted(&mut inbox) {
+            received.is_over |= self.stranger().is_some();
+            return received;
+        }
         let noted = inbox.take_whole().and_then(|whole| {
             let noted = if whole.is_empty() { Ok(()) } else { pool.note(self, &whole, &mut received.acts) };
             received.whole = whole;
@@ -347,6 +370,37 @@ impl Link {
         // Who talks nonsense is done with.
         received.is_over |= noted.is_err();
         received
+    }
+
+    /// Whether it has said that it is a worker, which comes before all else.
+    fn is_acquainted(&self, inbox: &mut Inbox) -> bool {
+        let mut acquaintance = lock(&self.acquaintance);
+        if let Acquaintance::None = *acquaintance {
+            *acquaintance = match inbox.take_greeting() {
+                Ok(true) => Acquaintance::Made,
+                Ok(false) => Acquaintance::None,
+                Err(stranger) => Acquaintance::Refused(stranger),
+            };
+        }
+        matches!(*acquaintance, Acquaintance::Made)
+    }
+
+    /// What it is instead of a worker, if that is known.
+    pub(super) fn stranger(&self) -> Option<Stranger> {
+        match *lock(&self.acquaintance) {
+            Acquaintance::Refused(stranger) => Some(stranger),
+            Acquaintance::None | Acquaintance::Made => None,
+        }
+    }
+
+    /// Waits no longer for it to say that it is a worker.
+    pub(super) fn lose_patience(&self) {
+        let mut acquaintance = lock(&self.acquaintance);
+        if let Acquaintance::None = *acquaintance {
+            *acquaintance = Acquaintance::Refused(Stranger::IsSilent);
+            drop(acquaintance);
+            self.kill();
+        }
     }
 
     /// Does what follows from what was received: what is the users' happens while nobody is kept from receiving.
@@ -404,7 +458,7 @@ impl Link {
         if let Some(child) = &*lock(&self.child)
             && let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw)
         {
-            let _ = kill_process_group(pid, Signal::KILL);
+            kin::kill_with_children(pid);
         }
     }
 

@@ -7,7 +7,7 @@
 use std::{
     cell::{Cell, RefCell},
     env,
-    io::{self, Write},
+    io::{self, Read, Write},
     os::fd::{AsFd, OwnedFd},
     os::unix::net::UnixStream,
     process,
@@ -22,11 +22,11 @@ use rustix::{
 };
 
 use super::{
-    boot,
+    boot, kin,
     limits::{LimitParts, Limits},
     link::{send_with, with_descriptor},
     page::Page,
-    wire::{FAILED, FILES, Frame, GROUP, HEAD, Inbox, Kind, OBSERVED, SPENT, Whole},
+    wire::{FAILED, FILES, Frame, GREETING, GROUP, HEAD, Inbox, Kind, OBSERVED, SPENT, Whole, greeting, is_greeted},
 };
 use crate::{
     carry::{self, Entry, Order, Steps},
@@ -38,9 +38,6 @@ use crate::{
     segment::{self, Attached, Ledger, Peer},
     sync::spin_for_another,
 };
-
-/// Names the process that a worker is started by.
-pub(super) const PARENT: &str = "RAINCHECK_WORKER";
 
 /// How a worker makes itself ready: its name, a number that no other worker of the pool has, its lane, the calls that
 /// do it, and its limits.
@@ -57,12 +54,13 @@ const PROGRESS_PERIOD: Duration = Duration::from_millis(20);
 /// A program need not call this: it happens before `main`. Only where it does not, because the system that the
 /// program is built for has no such thing, is it called first in `main`.
 pub fn serve_if_worker() {
-    let Some(parent) = env::var(PARENT).ok().and_then(|pid| pid.parse().ok()) else { return };
+    let marks = env::var_os(kin::MARKS).unwrap_or_default();
+    let Some((mark, parent)) = kin::own_mark(&marks) else { return };
     // A process that one of a worker's tasks starts has the variable too, but not the socket.
     if !is_called_by(parent) {
         return;
     }
-    match serve() {
+    match serve(mark) {
         Ok(never) => match never {},
         Err(error) => {
             let _ = writeln!(io::stderr(), "raincheck: this worker cannot serve: {error}");
@@ -92,17 +90,11 @@ fn leave(code: i32) -> ! {
     process::exit(code)
 }
 
-/// Ends this process and all that its tasks have started: nobody is left whom they could serve.
-fn end_with_all() -> ! {
-    // There is no group of this number unless this process leads it.
-    let _ = rustix::process::kill_process_group(rustix::process::getpid(), rustix::process::Signal::KILL);
-    leave(1);
-}
-
-fn serve() -> io::Result<Never> {
+fn serve(mark: &str) -> io::Result<Never> {
     boot::ignore_broken_pipes();
     panics::note_places();
     let socket = UnixStream::from(take_stdin()?);
+    (&socket).write_all(&greeting())?;
     let [page, bell] = receive_descriptors(&socket)?;
     let page = Arc::new(Page::map(page.as_fd())?);
     let mut worker = Worker {
@@ -112,6 +104,7 @@ fn serve() -> io::Result<Never> {
             ledger: Ledger::default(),
             page,
             desk: Mutex::new(None),
+            mark: mark.to_owned(),
         }),
         inbox: Inbox::default(),
         seen: 0,
@@ -128,9 +121,13 @@ fn serve() -> io::Result<Never> {
         .name(format!("{}-{}", hello.0, hello.2))
         // As much as a main thread has.
         .stack_size(8 * 1024 * 1024)
-        .spawn(move || match worker.work(&hello, first) {
-            Ok(()) => leave(0),
-            Err(_gone) => end_with_all(),
+        .spawn(move || {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            super::stack::watch();
+            match worker.work(&hello, first) {
+                Ok(()) => leave(0),
+                Err(_gone) => worker.line.end_with_all(),
+            }
         })?;
     listen(bell, &line)
 }
@@ -143,21 +140,26 @@ fn take_stdin() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Receives what cannot be said in bytes: the page, and the pipe to listen to.
+/// Receives the parent's greeting, and what cannot be said in bytes: the page, and the pipe to listen to.
 fn receive_descriptors(socket: &UnixStream) -> io::Result<[OwnedFd; 2]> {
+    let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    let flags = RecvFlags::CMSG_CLOEXEC;
-    rustix::net::recvmsg(socket, &mut [io::IoSliceMut::new(&mut byte)], &mut ancillary, flags)?;
+    let mut greeting = [0; GREETING];
+    let come = {
+        let room = &mut [io::IoSliceMut::new(&mut greeting)];
+        rustix::net::recvmsg(socket, room, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?.bytes
+    };
     let mut descriptors = Vec::new();
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = message {
             descriptors.extend(received);
         }
     }
-    <[OwnedFd; 2]>::try_from(descriptors)
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the parent has sent no descriptors"))
+    let mut socket = socket;
+    socket.read_exact(&mut greeting[come..])?;
+    is_greeted(&greeting).map_err(|stranger| invalid(format!("who has started it is no parent for it: {stranger}")))?;
+    <[OwnedFd; 2]>::try_from(descriptors).map_err(|_| invalid("the parent has sent no descriptors".into()))
 }
 
 /// The life of the main thread.
@@ -165,7 +167,7 @@ fn listen(bell: OwnedFd, line: &Line) -> ! {
     let mut byte = [0];
     loop {
         match rustix::io::read(&bell, &mut byte) {
-            Ok(0) => end_with_all(),
+            Ok(0) => line.end_with_all(),
             Ok(_) => {
                 let desk = line.desk().clone();
                 if let Some(desk) = desk
@@ -175,7 +177,7 @@ fn listen(bell: OwnedFd, line: &Line) -> ! {
                 }
             }
             Err(rustix::io::Errno::INTR) => {}
-            Err(_) => end_with_all(),
+            Err(_) => line.end_with_all(),
         }
     }
 }
@@ -189,9 +191,20 @@ struct Line {
     page: Arc<Page>,
     /// The task that is being done.
     desk: Mutex<Option<Arc<Desk>>>,
+    mark: String,
 }
 
 impl Line {
+    /// Ends this process and all that its tasks have started: nobody is left whom they could serve.
+    fn end_with_all(&self) -> ! {
+        kin::kill_marked(std::slice::from_ref(&self.mark));
+        let me = rustix::process::getpid();
+        if rustix::process::getpgrp() == me {
+            kin::kill_with_children(me);
+        }
+        leave(1);
+    }
+
     fn desk(&self) -> MutexGuard<'_, Option<Arc<Desk>>> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }

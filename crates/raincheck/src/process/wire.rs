@@ -1,15 +1,71 @@
 //! What the parent and a worker say to each other: frames, each with its length.
 //!
-//! A frame is a head of 24 bytes and a payload. There are few kinds, and none needs an answer but [`Kind::Task`], which
-//! has exactly one: [`Kind::Done`], or [`Kind::Skipped`] if it was taken back.
+//! Each side begins with a greeting of 16 bytes, which says by what version of this file, of `Hello` and of the page it
+//! goes. Then come frames, each a head of 24 bytes and a payload. There are few kinds, and none needs an answer but
+//! [`Kind::Task`], which has exactly one: [`Kind::Done`], or [`Kind::Skipped`] if it was taken back.
 
 use std::{
-    io, mem,
+    fmt, io, mem,
     ops::{Deref, Range},
     os::fd::{AsFd, OwnedFd},
 };
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+
+/// Which version of the conversation this is: to be raised with every change of what the two sides say to each other or
+/// share, since they may have been built from different sources.
+const PROTOCOL: u32 = 1;
+
+/// How long a greeting is, in all versions.
+pub(super) const GREETING: usize = 16;
+const NAME: &[u8; GREETING - 4] = b"raincheck\0\0\0";
+
+/// What each side says before anything else.
+pub(super) fn greeting() -> [u8; GREETING] {
+    let mut greeting = [0; GREETING];
+    let (name, version) = greeting.split_at_mut(NAME.len());
+    name.copy_from_slice(NAME);
+    version.copy_from_slice(&PROTOCOL.to_le_bytes());
+    greeting
+}
+
+/// Looks how the other side begins. `false` if its greeting is not there whole.
+pub(super) fn is_greeted(said: &[u8]) -> Result<bool, Stranger> {
+    let name = said.len().min(NAME.len());
+    if said[..name] != NAME[..name] {
+        return Err(Stranger::Babbles);
+    }
+    match said.get(NAME.len()..).and_then(|rest| rest.first_chunk()) {
+        None => Ok(false),
+        Some(version) if u32::from_le_bytes(*version) == PROTOCOL => Ok(true),
+        Some(version) => Err(Stranger::Speaks(u32::from_le_bytes(*version))),
+    }
+}
+
+/// Why there can be no conversation with the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stranger {
+    /// It speaks another version.
+    Speaks(u32),
+    /// It says something else.
+    Babbles,
+    /// It has said nothing in time.
+    IsSilent,
+}
+
+impl fmt::Display for Stranger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Speaks(version) => write!(
+                f,
+                "it speaks version {version} of raincheck's protocol and not {PROTOCOL}: build both programs with the \
+                 same version of raincheck"
+            ),
+            Self::Babbles => f.write_str("what it says is not raincheck's protocol: is it a program with tasks?"),
+            Self::IsSilent => f.write_str("it has not said in time that it is a worker: is it a program with tasks?"),
+        }
+    }
+}
 
 /// What a frame says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,6 +260,16 @@ impl Inbox {
         Ok(come)
     }
 
+    /// Takes the greeting, with which the other side begins. `false` if it is not there whole.
+    pub(super) fn take_greeting(&mut self) -> Result<bool, Stranger> {
+        let is_there = is_greeted(&self.bytes[..self.come])?;
+        if is_there {
+            self.bytes.copy_within(GREETING..self.come, 0);
+            self.come -= GREETING;
+        }
+        Ok(is_there)
+    }
+
     /// Takes the descriptors that have come.
     pub(super) fn take_files(&mut self) -> impl Iterator<Item = OwnedFd> {
         self.files.drain(..)
@@ -307,6 +373,17 @@ mod tests {
 
         assert_eq!(Frame::split_from(&mut rest).unwrap(), Some(frame));
         assert_eq!(rest, [1]);
+    }
+
+    #[test]
+    fn a_greeting_is_known_once_it_is_there_whole_and_any_other_as_soon_as_it_differs() {
+        let ours = greeting();
+        assert!((0..GREETING).all(|end| is_greeted(&ours[..end]) == Ok(false)));
+        assert_eq!(is_greeted(&ours), Ok(true));
+
+        let next = [&NAME[..], &(PROTOCOL + 1).to_le_bytes()].concat();
+        assert_eq!(is_greeted(&next), Err(Stranger::Speaks(PROTOCOL + 1)));
+        assert_eq!(is_greeted(b"h"), Err(Stranger::Babbles));
     }
 
     #[test]

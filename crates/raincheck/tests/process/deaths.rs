@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, Write},
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::Command,
     sync::mpsc,
@@ -13,7 +14,7 @@ use std::{
 use raincheck::{
     Blob, Cancel, Death, Executor, Full, Inline, Options, Outcome, ProcessPool, Retry, TaskError, TaskFuture,
 };
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use crate::{Meeting, TOO_LONG, area, assert_gone, claim, is_gone, meet, pid};
 
@@ -59,12 +60,14 @@ fn a_worker_that_dies_costs_the_task_that_it_had_started_and_no_other() {
         ("SIGKILL", None, Some("SIGKILL")),
     ] {
         let pool = ProcessPool::new(1);
+        let worker = claim(pool.submit(pid::call()));
         let victim = pool.submit(die::call(how));
         let others: Vec<_> = (0..20).map(|n| pool.submit(area::call(n, n))).collect();
 
         let death = death(claim(victim));
 
         assert_eq!((death.exit_code(), death.signal_name()), (code, signal), "{death}");
+        assert_eq!(Ok(death.pid()), worker);
         assert!(death.task().unwrap().ends_with("::die"), "{death}");
         assert!(death.ran().unwrap() < TOO_LONG);
         assert!(death.stderr().ends_with(&format!("about to die by {how}")), "{death}");
@@ -72,6 +75,25 @@ fn a_worker_that_dies_costs_the_task_that_it_had_started_and_no_other() {
             assert_eq!(claim(other), Ok(n * n));
         }
     }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_task_that_overflows_its_stack_is_said_to_have() {
+    #[raincheck::task]
+    fn dig(depth: u64) -> u64 {
+        let ground = std::hint::black_box([depth; 64]);
+        if depth == 0 { 0 } else { dig(depth - 1) + ground[depth as usize % 64] }
+    }
+    let pool = ProcessPool::new(1);
+    let deep = pool.submit(dig::call(u64::MAX));
+    let shallow = pool.submit(dig::call(2));
+
+    let error = claim(deep).unwrap_err();
+
+    assert!(error.to_string().contains("by SIGSEGV while"), "{error}");
+    assert!(error.to_string().contains("has overflowed its stack"), "{error}");
+    assert_eq!(claim(shallow), Ok(3));
 }
 
 #[test]
@@ -344,6 +366,18 @@ fn a_pool_ends_whose_workers_have_only_cancelled_tasks_left() {
 }
 
 #[test]
+fn workers_are_started_when_they_are_needed() {
+    let pool = ProcessPool::new(4);
+    assert!(pool.pids().is_empty());
+
+    for _ in 0..10 {
+        claim(pool.submit(pid::call())).unwrap();
+    }
+
+    assert_eq!(pool.pids().len(), 1);
+}
+
+#[test]
 fn an_idle_worker_is_let_go_and_another_comes_when_it_is_needed() {
     let pool = ProcessPool::builder().workers(1).idle_timeout(Duration::from_millis(20)).build();
     let first = claim(pool.submit(pid::call())).unwrap();
@@ -440,10 +474,11 @@ fn a_pool_inside_a_task_works() {
     assert_eq!(claim(ProcessPool::new(1).submit(squares::call(4))), Ok(vec![0, 1, 4, 9]));
 }
 
-/// What the next test starts as a program of its own: a parent that is killed with its workers idle and busy.
+/// What the next test starts as a program of its own: a parent that ends with its workers idle and busy.
 #[test]
 #[ignore = "only started by another test"]
-fn parent_that_is_killed() {
+#[expect(clippy::exit, reason = "that is one of the ways")]
+fn parent_that_ends() {
     let folder = PathBuf::from(std::env::var("MEETING").unwrap());
     #[raincheck::task]
     fn busy(folder: &Path) {
@@ -455,36 +490,49 @@ fn parent_that_is_killed() {
     let pool = ProcessPool::new(2);
     let _busy = pool.submit(busy::call(folder.clone()));
     fs::write(folder.join("idle"), claim(pool.submit(pid::call())).unwrap().to_string()).unwrap();
-    thread::sleep(TOO_LONG);
+    let start = Instant::now();
+    while start.elapsed() < TOO_LONG {
+        if folder.join("exit").exists() {
+            std::process::exit(3);
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 #[test]
-fn no_worker_outlives_its_parent_nor_what_it_has_started() {
-    let meeting = Meeting::new();
-    let mut parent = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "deaths::parent_that_is_killed"])
-        .env("MEETING", meeting.path())
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    meeting.wait_for(3);
-    let pids: Vec<u32> = ["7", "idle", "child"]
-        .iter()
-        .map(|name| {
-            let start = Instant::now();
-            loop {
-                match fs::read_to_string(meeting.path().join(name)).unwrap().parse() {
-                    Ok(pid) => return pid,
-                    Err(_) => assert!(start.elapsed() < TOO_LONG),
+fn no_worker_outlives_its_parent_nor_what_it_has_started_however_that_ends() {
+    for signal in [Some(Signal::KILL), Some(Signal::TERM), Some(Signal::ABORT), None] {
+        let meeting = Meeting::new();
+        let mut parent = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "deaths::parent_that_ends"])
+            .env("MEETING", meeting.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        meeting.wait_for(3);
+        let pids: Vec<u32> = ["7", "idle", "child"]
+            .iter()
+            .map(|name| {
+                let start = Instant::now();
+                loop {
+                    match fs::read_to_string(meeting.path().join(name)).unwrap().parse() {
+                        Ok(pid) => return pid,
+                        Err(_) => assert!(start.elapsed() < TOO_LONG),
+                    }
                 }
-            }
-        })
-        .collect();
+            })
+            .collect();
 
-    parent.kill().unwrap();
-    parent.wait().unwrap();
+        match signal {
+            Some(signal) => kill_process(Pid::from_child(&parent), signal).unwrap(),
+            None => fs::write(meeting.path().join("exit"), "").unwrap(),
+        }
+        let status = parent.wait().unwrap();
 
-    pids.into_iter().for_each(assert_gone);
+        assert_eq!((status.signal(), status.code()), (signal.map(Signal::as_raw), signal.is_none().then_some(3)));
+        pids.into_iter().for_each(assert_gone);
+    }
 }
 
 /// Waits for the clock, and goes through a socket.

@@ -112,6 +112,17 @@ fn nothing_is_left() {
     drop(pool);
     before.assert_as_before("ten thousand tasks");
 
+    let (pool, meeting) = (ProcessPool::new(2), Meeting::new());
+    let running = [1, 2].map(|n| pool.submit(meet::call(meeting.path(), n)));
+    meeting.wait_for(2);
+    let tasks: Vec<_> = (0..100_000).map(|n| pool.submit(area::call(n, 1))).collect();
+    let while_they_wait = Holdings::now();
+    meeting.open();
+    assert!((0..).zip(tasks).all(|(n, task)| claim(task) == Ok(n)));
+    assert!(while_they_wait.descriptors <= before.descriptors + 2 + 2 * 4, "{while_they_wait:?}");
+    drop((running, pool));
+    before.assert_as_before("a hundred thousand futures at a time");
+
     let pool = ProcessPool::builder().workers(2).tasks_per_worker(5).build();
     assert!(pool.map(area::task(), (0..100).map(|n| (n, 1))).all(|area| area.is_ok()));
     drop(pool);

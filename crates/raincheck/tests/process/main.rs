@@ -2,10 +2,13 @@
 #![cfg(all(feature = "process", unix))]
 
 mod chaos;
+#[cfg(target_os = "linux")]
+mod daemons;
 mod deaths;
 mod leaks;
 mod matrix;
 mod stale;
+mod streams;
 mod traps;
 
 use std::{
@@ -86,12 +89,16 @@ fn meet(folder: &Path, name: u32) -> u32 {
     name
 }
 
-/// Waits until a process is gone: no longer there, or a zombie that whoever has it now will reap. `false` if it stays.
+/// Whether a process is there, and no zombie that whoever has it now will reap.
+fn is_there(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !matches!(stat.rsplit(") ").next().and_then(|rest| rest.chars().next()), Some('Z' | 'X')))
+}
+
+/// Waits until a process is gone. `false` if it stays.
 fn is_gone(pid: u32) -> bool {
     let start = Instant::now();
-    while fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| !matches!(stat.rsplit(") ").next().and_then(|rest| rest.chars().next()), Some('Z' | 'X')))
-    {
+    while is_there(pid) {
         if start.elapsed() > Duration::from_secs(1) {
             return false;
         }
