@@ -342,9 +342,10 @@ pub(crate) enum Group {
     Adapting(usize, usize),
 }
 
-/// The outcomes of one group that have not been taken, in order.
+/// The outcomes of one group that have not been taken.
 struct Ready<Out> {
-    values: VecDeque<Out>,
+    /// The last one first, since nothing is quicker than to take the last one of a `Vec`.
+    values: Vec<Out>,
     /// Those inputs that gave no value, by their places.
     errors: VecDeque<(usize, TaskError)>,
     /// How many inputs the group had, and which place is next.
@@ -478,14 +479,30 @@ impl<'e, I: Iterator, Out: Send + 'static> Map<'e, I, Out> {
     }
 
     fn fill(&mut self, whole: &mut Option<Whole<Out>>) {
+        // Of tiny items several groups are handed over in a row, so that a worker that sleeps is woken once for them.
+        if self.feed.group.is_of_many() && self.under_way.len() > self.feed.groups / 2 {
+            return;
+        }
         while let Some(inputs) = self.feed.pull(self.under_way.len()) {
             let piece = whole.as_mut().and_then(|whole| whole.cut(inputs.len()));
             self.under_way.push_back((inputs.len(), self.feed.submit(Batch { inputs, piece })));
         }
     }
 
-    /// Makes the next group ready to be taken, the last one being used up. `None` if there is none.
+    /// The next outcome, wherever it has to come from.
     #[inline(never)]
+    fn next_slowly(&mut self) -> Option<Outcome<Out>> {
+        loop {
+            if let Some(outcome) = self.ready.next() {
+                return Some(outcome);
+            }
+            if let Err(error) = self.advance()? {
+                return Some(Err(error));
+            }
+        }
+    }
+
+    /// Makes the next group ready to be taken, the last one being used up. `None` if there is none.
     fn advance(&mut self) -> Option<Outcome<()>> {
         self.feed.reuse(&mut self.ready);
         match self.next_group(&mut None)? {
@@ -523,13 +540,9 @@ impl<I: Iterator, Out: Send + 'static> Iterator for Map<'_, I, Out> {
 
     #[inline]
     fn next(&mut self) -> Option<Outcome<Out>> {
-        loop {
-            if let Some(outcome) = self.ready.next() {
-                return Some(outcome);
-            }
-            if let Err(error) = self.advance()? {
-                return Some(Err(error));
-            }
+        match self.ready.next_quickly() {
+            Some(value) => Some(Ok(value)),
+            None => self.next_slowly(),
         }
     }
 
@@ -540,7 +553,7 @@ impl<I: Iterator, Out: Send + 'static> Iterator for Map<'_, I, Out> {
         let mut folded = start;
         loop {
             if self.ready.errors.is_empty() {
-                folded = self.ready.values.drain(..).map(Ok).fold(folded, &mut with);
+                folded = self.ready.values.drain(..).rev().map(Ok).fold(folded, &mut with);
             }
             for outcome in self.ready.by_ref() {
                 folded = with(folded, outcome);
@@ -641,15 +654,16 @@ impl<I: Iterator, Out> Feed<'_, I, Out> {
     /// Takes back what a group that is used up has occupied.
     fn reuse(&mut self, ready: &mut Ready<Out>) {
         self.pulled -= mem::take(&mut ready.count);
-        self.common.values.keep(mem::take(&mut ready.values).into());
+        self.common.values.keep(mem::take(&mut ready.values));
     }
 
     /// Makes what came back ready to be taken, and learns from how long it took.
     fn ready(&mut self, count: usize, applied: Outcome<Applied<Out>>) -> Ready<Out> {
         match applied {
-            Ok(Applied { values: Values::Own(values), errors, took }) => {
+            Ok(Applied { values: Values::Own(mut values), errors, took }) => {
                 self.group.learn(count, took);
-                Ready { values: values.into(), errors, count, place: 0 }
+                values.reverse();
+                Ready { values, errors, count, place: 0 }
             }
             Ok(Applied { values: Values::Placed(_), .. }) => unreachable!("only `values` cuts pieces"),
             Err(error) => Ready::failed(count, &error),
@@ -722,11 +736,17 @@ impl<Out> Ready<Out> {
     /// So many inputs that all failed alike.
     fn failed(count: usize, error: &TaskError) -> Self {
         let errors = (0..count).map(|place| (place, error.clone())).collect();
-        Self { values: VecDeque::new(), errors, count, place: 0 }
+        Self { values: Vec::new(), errors, count, place: 0 }
     }
 
     fn len(&self) -> usize {
         self.values.len() + self.errors.len()
+    }
+
+    /// The next one, if it is a value and no error is to come.
+    #[inline]
+    fn next_quickly(&mut self) -> Option<Out> {
+        if self.errors.is_empty() { self.values.pop() } else { None }
     }
 }
 
@@ -742,7 +762,7 @@ impl<Out> Iterator for Ready<Out> {
                 return self.errors.pop_front().map(|(_, error)| Err(error));
             }
         }
-        self.values.pop_front().map(Ok)
+        self.values.pop().map(Ok)
     }
 }
 
