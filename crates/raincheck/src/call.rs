@@ -22,7 +22,7 @@ use crate::{
     error::Outcome,
     event::Lane,
     executor::Executor,
-    map::{Applied, Apply, Common, Function},
+    map::{Applied, Apply, Batch, Common, Function},
     panics::catch,
     task::{AsyncBody, Body, Work, kind},
 };
@@ -354,9 +354,12 @@ where
     type Body = CallGroup<F, In>;
     const GROUPS: bool = !F::ASYNC;
 
-    fn into_maker(self, common: Arc<Common<In, F::Output>>) -> impl Fn(Vec<In>) -> CallGroup<F, In> + 'static {
-        move |inputs| CallGroup {
-            inputs,
+    fn into_maker(
+        self,
+        common: Arc<Common<In, F::Output>>,
+    ) -> impl Fn(Batch<In, F::Output>) -> CallGroup<F, In> + 'static {
+        move |batch| CallGroup {
+            batch,
             common: Arc::clone(&common),
             #[cfg(all(feature = "process", unix))]
             written: None,
@@ -367,7 +370,7 @@ where
 /// Calls of one function, one after the other.
 #[doc(hidden)]
 pub struct CallGroup<F: TaskFunction, In> {
-    inputs: Vec<In>,
+    batch: Batch<In, F::Output>,
     common: Arc<Common<In, F::Output>>,
     /// The inputs, once they are written down.
     #[cfg(all(feature = "process", unix))]
@@ -394,13 +397,13 @@ where
             Begun::Value(value) => value,
             Begun::Future(_) => unreachable!("only an async function begins with a future"),
         };
-        Apply::new(Arc::new(call), self.inputs, self.common).perform()
+        Apply::new(Arc::new(call), self.batch, self.common).perform()
     }
 
     fn into_future(self) -> Pin<Box<dyn Future<Output = Applied<F::Output>> + Send>> {
         Box::pin(async move {
-            let mut values = Vec::with_capacity(self.inputs.len());
-            for input in self.inputs {
+            let mut values = Vec::with_capacity(self.batch.inputs.len());
+            for input in self.batch.inputs {
                 values.push(finish(F::start(input.into_args())).await);
             }
             Applied::of(values)
@@ -410,7 +413,9 @@ where
     #[cfg(all(feature = "process", unix))]
     fn write_down(&mut self) -> Result<(), TaskError> {
         if self.written.is_none() {
-            let inputs = std::mem::take(&mut self.inputs);
+            let inputs = std::mem::take(&mut self.batch.inputs);
+            // The values come back by themselves.
+            self.batch.piece = None;
             self.written = Some(carry::write_calls::<F>(inputs.into_iter().map(Input::into_args))?);
         }
         Ok(())

@@ -16,6 +16,7 @@ use crate::{
     error::{Outcome, TaskError},
     event::{Ending, Lane},
     panics::{self, discard},
+    scope::Open,
     sync::{AtomicU8, Mutex, Ordering, Thread, lock},
     task::Body,
     timer::TimeLimit,
@@ -149,6 +150,11 @@ pub(crate) trait Terms: Send + Sync + 'static {
     fn progressed(&self, done: u64);
     fn time_limit(&self) -> Option<Duration>;
     fn priority(&self) -> i32;
+
+    /// What stands open inside it, if that is kept.
+    fn open(&self) -> Option<&Open> {
+        None
+    }
 }
 
 impl Terms for () {
@@ -173,6 +179,8 @@ impl Terms for () {
 pub(crate) trait Claim<T>: Send + Sync {
     fn flags(&self) -> &Flags;
     fn home(&self) -> Home;
+    /// What stands open inside it; `None` unless it is a scope's task.
+    fn open(&self) -> Option<&Open>;
     /// Whether a worker has taken it and it has no outcome yet.
     fn is_running(&self) -> bool;
     /// Why there is no value; `None` also while there is no outcome.
@@ -234,6 +242,10 @@ pub(crate) trait Inside: Any + Send + Sync {
     fn on_cancel(&self, hook: OnCancel);
     /// Tells whoever observes it how far it is.
     fn progress(&self, done: u64);
+    /// What stands open inside it; `None` unless it is a scope's task.
+    fn open(&self) -> Option<&Open> {
+        None
+    }
 }
 
 impl<B: Body, X: Terms> Cell<B, B::Output, X> {
@@ -373,6 +385,10 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
 
     fn home(&self) -> Home {
         self.home
+    }
+
+    fn open(&self) -> Option<&Open> {
+        self.terms.open()
     }
 
     fn is_running(&self) -> bool {
@@ -584,6 +600,10 @@ impl<B: Body, X: Terms> Inside for Cell<B, B::Output, X> {
 
     fn progress(&self, done: u64) {
         self.terms.progressed(done);
+    }
+
+    fn open(&self) -> Option<&Open> {
+        self.terms.open()
     }
 }
 

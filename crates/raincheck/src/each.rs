@@ -19,7 +19,7 @@ where
     let inputs = Mutex::new(inputs.fuse());
     let panic: Mutex<Option<Box<dyn Any + Send>>> = Mutex::new(None);
     let run = || {
-        let mut group = Group::Adapting(1);
+        let mut group = Group::of_some::<I::Item>();
         let mut batch = Vec::new();
         loop {
             let start = Instant::now();

@@ -77,6 +77,7 @@ mod inline;
 mod map;
 mod options;
 mod panics;
+mod pieces;
 #[cfg(all(feature = "process", unix))]
 mod process;
 mod program;

@@ -16,6 +16,7 @@ use crate::{
     executor::{Executor, InProcess},
     future::TaskFuture,
     panics,
+    pieces::{Piece, Whole},
     sync::NOT_POISONED,
     task::{self, AsyncBody, Body, kind},
     wait::CompletionQueue,
@@ -39,7 +40,10 @@ pub trait Function<E: ?Sized, In, Kind>: Sized {
 
     /// What makes a task of some inputs.
     #[doc(hidden)]
-    fn into_maker(self, common: Arc<Common<In, Self::Output>>) -> impl Fn(Vec<In>) -> Self::Body + 'static;
+    fn into_maker(
+        self,
+        common: Arc<Common<In, Self::Output>>,
+    ) -> impl Fn(Batch<In, Self::Output>) -> Self::Body + 'static;
 }
 
 /// What a map and its tasks have in common.
@@ -57,14 +61,29 @@ pub struct Common<In, Out> {
 #[derive(Debug)]
 struct Spare<T>(Mutex<Vec<Vec<T>>>);
 
+/// Inputs that are handed over together.
+#[doc(hidden)]
+pub struct Batch<In, Out> {
+    pub(crate) inputs: Vec<In>,
+    /// Where the values had better be put, if that is known.
+    pub(crate) piece: Option<Piece<Out>>,
+}
+
 /// What became of some inputs that were handed over together.
 #[doc(hidden)]
-#[derive(Debug)]
 pub struct Applied<Out> {
-    values: Vec<Out>,
+    values: Values<Out>,
     /// Those inputs that gave no value, by their places, in order.
     errors: VecDeque<(usize, TaskError)>,
     took: Duration,
+}
+
+/// Values, and where they are.
+enum Values<Out> {
+    /// By themselves.
+    Own(Vec<Out>),
+    /// In their place among all values.
+    Placed(Piece<Out>),
 }
 
 impl<E, In, Out, F> Function<E, In, kind::Closure> for F
@@ -78,9 +97,9 @@ where
     type Body = Apply<F, In, Out>;
     const GROUPS: bool = true;
 
-    fn into_maker(self, common: Arc<Common<In, Out>>) -> impl Fn(Vec<In>) -> Apply<F, In, Out> + 'static {
+    fn into_maker(self, common: Arc<Common<In, Out>>) -> impl Fn(Batch<In, Out>) -> Apply<F, In, Out> + 'static {
         let function = Arc::new(self);
-        move |inputs| Apply::new(Arc::clone(&function), inputs, Arc::clone(&common))
+        move |batch| Apply::new(Arc::clone(&function), batch, Arc::clone(&common))
     }
 }
 
@@ -118,7 +137,7 @@ impl<T> Spare<T> {
 #[doc(hidden)]
 pub struct Apply<F, In, Out> {
     function: Arc<F>,
-    inputs: Vec<In>,
+    batch: Batch<In, Out>,
     common: Arc<Common<In, Out>>,
 }
 
@@ -132,7 +151,7 @@ where
     const ASYNC: bool = false;
 
     fn perform(self) -> Outcome<Applied<Out>> {
-        let is_alone = self.inputs.len() == 1;
+        let is_alone = self.batch.inputs.len() == 1;
         let mut applied = self.apply();
         match applied.errors.pop_front() {
             // An input by itself is a task by itself, and fails as one.
@@ -154,24 +173,29 @@ impl<F, In, Out> Apply<F, In, Out>
 where
     F: Fn(In) -> Out,
 {
-    pub(crate) fn new(function: Arc<F>, inputs: Vec<In>, common: Arc<Common<In, Out>>) -> Self {
-        Self { function, inputs, common }
+    pub(crate) fn new(function: Arc<F>, batch: Batch<In, Out>, common: Arc<Common<In, Out>>) -> Self {
+        Self { function, batch, common }
     }
 
-    fn apply(mut self) -> Applied<Out> {
+    fn apply(self) -> Applied<Out> {
         let start = Instant::now();
-        let count = self.inputs.len();
-        let mut values = self.common.values.take(count);
+        let Batch { inputs: mut buffer, piece } = self.batch;
+        let count = buffer.len();
+        let mut values = match piece {
+            Some(piece) => Values::Placed(piece),
+            None => Values::Own(self.common.values.take(count)),
+        };
         let mut errors = VecDeque::new();
-        let mut inputs = self.inputs.drain(..);
+        let mut inputs = buffer.drain(..);
         while inputs.len() > 0 {
             // One guard for all of them, and a new one behind an input that panics.
             let ended = panics::catch(|| {
                 // Quick ones go a few at a time between two looks at whether anyone wants them.
-                let mut stride = 1;
+                let (mut stride, mut may_grow) = (1, true);
                 while inputs.len() > 0 && !self.common.is_unwanted() {
                     values.extend(inputs.by_ref().take(stride).map(|input| (self.function)(input)));
-                    if inputs.len() > 0 && stride < LONGEST_STRIDE && start.elapsed() < STRIDE_TIME {
+                    may_grow = may_grow && stride < LONGEST_STRIDE && start.elapsed() < STRIDE_TIME;
+                    if may_grow {
                         stride *= 2;
                     }
                 }
@@ -188,7 +212,7 @@ where
             }
         }
         panics::discard(inputs);
-        self.common.inputs.keep(self.inputs);
+        self.common.inputs.keep(buffer);
         Applied { values, errors, took: start.elapsed() }
     }
 }
@@ -196,12 +220,28 @@ where
 impl<Out> Applied<Out> {
     #[cfg(all(feature = "process", unix))]
     pub(crate) fn new(values: Vec<Out>, errors: VecDeque<(usize, TaskError)>, took: Duration) -> Self {
-        Self { values, errors, took }
+        Self { values: Values::Own(values), errors, took }
     }
 
     /// Inputs that gave these values, in a time that says nothing.
     pub(crate) fn of(values: Vec<Out>) -> Self {
-        Self { values, errors: VecDeque::new(), took: Duration::ZERO }
+        Self { values: Values::Own(values), errors: VecDeque::new(), took: Duration::ZERO }
+    }
+}
+
+impl<Out> Values<Out> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Own(values) => values.len(),
+            Self::Placed(piece) => piece.len(),
+        }
+    }
+
+    fn extend(&mut self, values: impl Iterator<Item = Out>) {
+        match self {
+            Self::Own(all) => all.extend(values),
+            Self::Placed(piece) => piece.extend(values),
+        }
     }
 }
 
@@ -221,9 +261,9 @@ where
     // Together, the inputs would be awaited one after the other.
     const GROUPS: bool = false;
 
-    fn into_maker(self, _common: Arc<Common<In, T::Output>>) -> impl Fn(Vec<In>) -> Self::Body + 'static {
+    fn into_maker(self, _common: Arc<Common<In, T::Output>>) -> impl Fn(Batch<In, T::Output>) -> Self::Body + 'static {
         let function = Arc::new(self.0);
-        move |inputs| {
+        move |Batch { inputs, piece: _ }| {
             let function = Arc::clone(&function);
             AsyncBody::new(async move {
                 let mut values = Vec::with_capacity(inputs.len());
@@ -240,11 +280,12 @@ where
 /// for.
 const GROUP_TIME: Duration = Duration::from_micros(100);
 
-/// No group is larger.
-const LARGEST_GROUP: usize = 1 << 12;
+/// No group has more inputs, and none has many that take more memory, inputs and values together.
+const LARGEST_GROUP: usize = 1 << 14;
+const LARGEST_GROUP_BYTES: usize = 1 << 18;
 
 /// How many inputs go between two looks at whether anyone wants them, and how long the first ones may take for that.
-const LONGEST_STRIDE: usize = 64;
+const LONGEST_STRIDE: usize = 256;
 const STRIDE_TIME: Duration = Duration::from_micros(5);
 
 /// An iterator over the outcomes of a function applied to many inputs, in the order of the inputs; made by
@@ -289,7 +330,7 @@ struct Feed<'e, I: Iterator, Out> {
 }
 
 /// Hands some inputs over.
-type Submit<'e, In, Out> = Box<dyn Fn(Vec<In>) -> GroupFuture<Out> + 'e>;
+type Submit<'e, In, Out> = Box<dyn Fn(Batch<In, Out>) -> GroupFuture<Out> + 'e>;
 
 type GroupFuture<Out> = TaskFuture<Applied<Out>>;
 
@@ -297,13 +338,14 @@ type GroupFuture<Out> = TaskFuture<Applied<Out>>;
 pub(crate) enum Group {
     /// So many, always.
     Fixed(usize),
-    /// So many for now.
-    Adapting(usize),
+    /// So many for now, and at most.
+    Adapting(usize, usize),
 }
 
-/// The outcomes of one group that have not been taken, in order.
+/// The outcomes of one group that have not been taken.
 struct Ready<Out> {
-    values: VecDeque<Out>,
+    /// The last one first, since nothing is quicker than to take the last one of a `Vec`.
+    values: Vec<Out>,
     /// Those inputs that gave no value, by their places.
     errors: VecDeque<(usize, TaskError)>,
     /// How many inputs the group had, and which place is next.
@@ -322,10 +364,10 @@ impl<'e, I: Iterator, Out: Send + 'static> Map<'e, I, Out> {
         // An observer and a time limit mean each input.
         let is_each =
             executor.options().is_some_and(|options| options.observer.is_some() || options.time_limit.is_some());
-        let group = if F::GROUPS && !is_each { Group::Adapting(1) } else { Group::Fixed(1) };
+        let group = if F::GROUPS && !is_each { Group::of_some::<(I::Item, Out)>() } else { Group::Fixed(1) };
         let feed = Feed {
             inputs: Some(inputs),
-            submit: Box::new(move |inputs| task::submit(executor, make(inputs))),
+            submit: Box::new(move |batch| task::submit(executor, make(batch))),
             common,
             group,
             groups: 4 * executor.workers() + 4,
@@ -362,7 +404,7 @@ impl<'e, I: Iterator, Out: Send + 'static> Map<'e, I, Out> {
 
     /// Submits the first inputs now, and not with the first `next`.
     pub fn start(mut self) -> Self {
-        self.fill();
+        self.fill(&mut None);
         self
     }
 
@@ -406,35 +448,75 @@ impl<'e, I: Iterator, Out: Send + 'static> Map<'e, I, Out> {
     /// # Ok::<(), raincheck::TaskError>(())
     /// ```
     pub fn values(mut self) -> Outcome<Vec<Out>> {
-        let mut all = Vec::with_capacity(self.size_hint().0);
-        loop {
-            match self.ready.errors.pop_front() {
-                Some((_, error)) => return Err(error),
-                None => {
-                    let mut values = Vec::from(mem::take(&mut self.ready.values));
+        let room = self.size_hint().0;
+        // What is under way by now has no place among all values.
+        let mut whole = (self.feed.pulled == 0).then(|| Whole::new(room));
+        let mut all = Vec::with_capacity(if whole.is_some() { 0 } else { room });
+        for outcome in self.ready.by_ref() {
+            all.push(outcome?);
+        }
+        self.feed.reuse(&mut self.ready);
+        while let Some(group) = self.next_group(&mut whole) {
+            let (count, applied) = group?;
+            let mut applied = applied?;
+            self.feed.finish(count, applied.took);
+            if let Some((_, error)) = applied.errors.pop_front() {
+                return Err(error);
+            }
+            match (applied.values, &mut whole) {
+                (Values::Placed(piece), Some(whole)) => whole.join(piece),
+                (Values::Placed(_), None) => unreachable!("the whole is given up when no piece is left"),
+                (Values::Own(mut values), _) => {
+                    if let Some(whole) = whole.take() {
+                        all = whole.into_vec();
+                    }
                     all.append(&mut values);
-                    self.ready.values = values.into();
+                    self.feed.common.values.keep(values);
                 }
             }
-            match self.advance() {
-                None => return Ok(all),
-                Some(Ok(())) => {}
-                Some(Err(error)) => return Err(error),
-            }
+        }
+        Ok(whole.map_or(all, Whole::into_vec))
+    }
+
+    fn fill(&mut self, whole: &mut Option<Whole<Out>>) {
+        // Of tiny items several groups are handed over in a row, so that a worker that sleeps is woken once for them.
+        if self.feed.group.is_of_many() && self.under_way.len() > self.feed.groups / 2 {
+            return;
+        }
+        while let Some(inputs) = self.feed.pull(self.under_way.len()) {
+            let piece = whole.as_mut().and_then(|whole| whole.cut(inputs.len()));
+            self.under_way.push_back((inputs.len(), self.feed.submit(Batch { inputs, piece })));
         }
     }
 
-    fn fill(&mut self) {
-        while let Some(inputs) = self.feed.pull(self.under_way.len()) {
-            self.under_way.push_back((inputs.len(), self.feed.submit(inputs)));
+    /// The next outcome, wherever it has to come from.
+    #[inline(never)]
+    fn next_slowly(&mut self) -> Option<Outcome<Out>> {
+        loop {
+            if let Some(outcome) = self.ready.next() {
+                return Some(outcome);
+            }
+            if let Err(error) = self.advance()? {
+                return Some(Err(error));
+            }
         }
     }
 
     /// Makes the next group ready to be taken, the last one being used up. `None` if there is none.
-    #[inline(never)]
     fn advance(&mut self) -> Option<Outcome<()>> {
         self.feed.reuse(&mut self.ready);
-        self.fill();
+        match self.next_group(&mut None)? {
+            Ok((count, applied)) => {
+                self.ready = self.feed.ready(count, applied);
+                Some(Ok(()))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Waits for the next group of so many. `None` if there is none.
+    fn next_group(&mut self, whole: &mut Option<Whole<Out>>) -> Option<Outcome<(usize, Outcome<Applied<Out>>)>> {
+        self.fill(whole);
         let (count, group) = self.under_way.pop_front()?;
         if let Some((limit, deadline)) = self.feed.limit {
             if !group.wait_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -449,8 +531,7 @@ impl<'e, I: Iterator, Out: Send + 'static> Map<'e, I, Out> {
             // Whoever takes tiny items in order is woken for several groups at once, and not for each.
             later.wait();
         }
-        self.ready = self.feed.ready(count, group.result());
-        Some(Ok(()))
+        Some(Ok((count, group.result())))
     }
 }
 
@@ -459,13 +540,9 @@ impl<I: Iterator, Out: Send + 'static> Iterator for Map<'_, I, Out> {
 
     #[inline]
     fn next(&mut self) -> Option<Outcome<Out>> {
-        loop {
-            if let Some(outcome) = self.ready.next() {
-                return Some(outcome);
-            }
-            if let Err(error) = self.advance()? {
-                return Some(Err(error));
-            }
+        match self.ready.next_quickly() {
+            Some(value) => Some(Ok(value)),
+            None => self.next_slowly(),
         }
     }
 
@@ -476,7 +553,7 @@ impl<I: Iterator, Out: Send + 'static> Iterator for Map<'_, I, Out> {
         let mut folded = start;
         loop {
             if self.ready.errors.is_empty() {
-                folded = self.ready.values.drain(..).map(Ok).fold(folded, &mut with);
+                folded = self.ready.values.drain(..).rev().map(Ok).fold(folded, &mut with);
             }
             for outcome in self.ready.by_ref() {
                 folded = with(folded, outcome);
@@ -516,7 +593,7 @@ where
                 continue;
             }
             while let Some(inputs) = self.feed.pull(self.under_way.len()) {
-                self.under_way.push((inputs.clone(), self.feed.submit(inputs)));
+                self.under_way.push((inputs.clone(), self.feed.submit(Batch { inputs, piece: None })));
             }
             let next = match self.feed.limit {
                 None => self.under_way.next(),
@@ -568,29 +645,37 @@ impl<I: Iterator, Out> Feed<'_, I, Out> {
         (!group.is_empty()).then_some(group)
     }
 
+    /// Takes note that so many inputs are through, and learns from how long they took.
+    fn finish(&mut self, count: usize, took: Duration) {
+        self.pulled -= count;
+        self.group.learn(count, took);
+    }
+
     /// Takes back what a group that is used up has occupied.
     fn reuse(&mut self, ready: &mut Ready<Out>) {
         self.pulled -= mem::take(&mut ready.count);
-        self.common.values.keep(mem::take(&mut ready.values).into());
+        self.common.values.keep(mem::take(&mut ready.values));
     }
 
     /// Makes what came back ready to be taken, and learns from how long it took.
     fn ready(&mut self, count: usize, applied: Outcome<Applied<Out>>) -> Ready<Out> {
         match applied {
-            Ok(Applied { values, errors, took }) => {
+            Ok(Applied { values: Values::Own(mut values), errors, took }) => {
                 self.group.learn(count, took);
-                Ready { values: values.into(), errors, count, place: 0 }
+                values.reverse();
+                Ready { values, errors, count, place: 0 }
             }
+            Ok(Applied { values: Values::Placed(_), .. }) => unreachable!("only `values` cuts pieces"),
             Err(error) => Ready::failed(count, &error),
         }
     }
 
     /// Hands some inputs over. What is dropped unclaimed is cancelled.
-    fn submit(&self, inputs: Vec<I::Item>) -> TaskFuture<Applied<Out>>
+    fn submit(&self, batch: Batch<I::Item, Out>) -> TaskFuture<Applied<Out>>
     where
         Out: Send + 'static,
     {
-        (self.submit)(inputs).cancel_on_drop()
+        (self.submit)(batch).cancel_on_drop()
     }
 
     /// Pulls nothing more.
@@ -607,31 +692,37 @@ impl<I: Iterator, Out> Drop for Feed<'_, I, Out> {
 }
 
 impl Group {
+    /// As many as turn out to be right, where each takes as much memory as a `T`.
+    pub(crate) fn of_some<T>() -> Self {
+        let fit = LARGEST_GROUP_BYTES / mem::size_of::<T>().max(1);
+        Self::Adapting(1, fit.clamp(LARGEST_GROUP / 64, LARGEST_GROUP))
+    }
+
     pub(crate) fn size(&self) -> usize {
         match self {
-            Self::Fixed(size) | Self::Adapting(size) => *size,
+            Self::Fixed(size) | Self::Adapting(size, _) => *size,
         }
     }
 
     /// Whether inputs take so little time that several go together.
     fn is_of_many(&self) -> bool {
-        matches!(self, Self::Adapting(size) if *size > 1)
+        matches!(self, Self::Adapting(size, _) if *size > 1)
     }
 
     /// Goes by how long so many inputs took, if it is free to.
     pub(crate) fn learn(&mut self, count: usize, took: Duration) {
-        let Self::Adapting(size) = self else { return };
+        let Self::Adapting(size, largest) = self else { return };
         // The last group may be a small one, and says little.
         if count < *size {
             return;
         }
         let ideal = count as u128 * GROUP_TIME.as_nanos() / took.as_nanos().max(1);
-        let ideal = usize::try_from(ideal).unwrap_or(LARGEST_GROUP);
-        *size = ideal.clamp(*size / 4, *size * 8).clamp(1, LARGEST_GROUP);
+        let ideal = usize::try_from(ideal).unwrap_or(*largest);
+        *size = ideal.clamp(*size / 4, *size * 8).clamp(1, *largest);
     }
 
     fn shrink_to(&mut self, count: usize) {
-        if let Self::Adapting(size) = self {
+        if let Self::Adapting(size, _) = self {
             *size = count;
         }
     }
@@ -645,11 +736,17 @@ impl<Out> Ready<Out> {
     /// So many inputs that all failed alike.
     fn failed(count: usize, error: &TaskError) -> Self {
         let errors = (0..count).map(|place| (place, error.clone())).collect();
-        Self { values: VecDeque::new(), errors, count, place: 0 }
+        Self { values: Vec::new(), errors, count, place: 0 }
     }
 
     fn len(&self) -> usize {
         self.values.len() + self.errors.len()
+    }
+
+    /// The next one, if it is a value and no error is to come.
+    #[inline]
+    fn next_quickly(&mut self) -> Option<Out> {
+        if self.errors.is_empty() { self.values.pop() } else { None }
     }
 }
 
@@ -665,7 +762,7 @@ impl<Out> Iterator for Ready<Out> {
                 return self.errors.pop_front().map(|(_, error)| Err(error));
             }
         }
-        self.values.pop_front().map(Ok)
+        self.values.pop().map(Ok)
     }
 }
 

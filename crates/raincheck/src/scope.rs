@@ -19,12 +19,12 @@ use std::{
 #[cfg(raincheck_loom)]
 use crate::sync::LocalRefCell as _;
 use crate::{
-    cell::{Cancel, Claim},
+    cell::{Cancel, Claim, Inside},
     context,
     error::Outcome,
     executor::InProcess,
     future::TaskFuture,
-    sync::{self, Mutex, Thread, lock, spin, thread_local},
+    sync::{self, AtomicUsize, Mutex, NOT_POISONED, Ordering, Thread, lock, spin, thread_local},
     task::{self, ClosureBody},
     wait,
 };
@@ -46,29 +46,30 @@ pub struct Scope<'scope, 'env: 'scope> {
 pub struct ScopedFuture<'scope, T> {
     done: TaskFuture<()>,
     value: Arc<Mutex<Option<T>>>,
-    inside: Arc<Inside>,
     scope: PhantomData<&'scope ()>,
 }
 
 /// The tasks of a scope.
 struct Tasks {
-    latch: Mutex<Latch>,
-    /// Those that nobody was seen to have started, the first one first; kept only by a worker of the executor.
-    own: Mutex<VecDeque<OwnTask>>,
+    /// Twice the number of those that are not done, and one more if the scope's thread waits for them.
+    latch: AtomicUsize,
+    waiting: Mutex<Option<Thread>>,
+    /// Those that nobody was seen to have started; kept only by a worker of the executor.
+    own: Mutex<OwnTasks>,
     /// Of the scope around this one, if that stands open inside the same task.
     outer: Option<Arc<Tasks>>,
 }
 
-/// How many tasks are not done, and the scope's thread if it waits for them.
-#[derive(Default)]
-struct Latch {
-    jobs: usize,
-    waiting: Option<Thread>,
-}
+const JOB: usize = 2;
+const WAITING: usize = 1;
 
-struct OwnTask {
-    task: Arc<dyn Claim<()>>,
-    inside: Arc<Inside>,
+type OwnTask = Arc<dyn Claim<()>>;
+
+/// Tasks in order. The last one has a place of its own, since many scopes have but one.
+#[derive(Default)]
+struct OwnTasks {
+    others: VecDeque<OwnTask>,
+    last: Option<OwnTask>,
 }
 
 /// The innermost scope that stands open inside a running task of a scope: the task does not end before it does.
@@ -76,11 +77,11 @@ struct OwnTask {
 /// So whoever waits for the task may run what the scope waits for. It waits for that as it is, so that no stranger's
 /// task gets onto its stack.
 #[derive(Default)]
-struct Inside(Mutex<Option<Arc<Tasks>>>);
+pub(crate) struct Open(Mutex<Option<Arc<Tasks>>>);
 
 thread_local! {
-    /// Of the scopes' task that this thread runs.
-    static INSIDE: RefCell<Option<Arc<Inside>>> = const { RefCell::new(None) };
+    /// The scope's task that this thread is inside, also if others are inside that.
+    static INSIDE: RefCell<Option<Arc<dyn Inside>>> = const { RefCell::new(None) };
 }
 
 /// Runs `work`, and returns when all tasks are done that it and they have submitted.
@@ -90,21 +91,14 @@ where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
     let is_at_home = context::is_at_home(executor.home());
-    let inside = if is_at_home { INSIDE.with_borrow(Clone::clone) } else { None };
-    let outer = inside.as_ref().and_then(|inside| lock(&inside.0).clone());
-    let tasks = Arc::new(Tasks { latch: Mutex::default(), own: Mutex::default(), outer });
-    if let Some(inside) = &inside {
-        *lock(&inside.0) = Some(Arc::clone(&tasks));
-    }
-    let submit = |job: Job| task::submit(executor, ClosureBody::new(move || job.run()));
+    let tasks = Tasks::open(is_at_home);
+    let submit = |job: Job| task::submit_in_scope(executor, ClosureBody::new(move || job.run()));
     let scope = Scope { submit: &submit, is_at_home, tasks, scope: PhantomData, env: PhantomData };
     let result = catch_unwind(AssertUnwindSafe(|| work(&scope)));
     // Also when `work` has panicked: its tasks borrow what the unwinding would take away.
     scope.tasks.help();
     scope.tasks.wait();
-    if let Some(inside) = &inside {
-        lock(&inside.0).clone_from(&scope.tasks.outer);
-    }
+    scope.tasks.close(is_at_home);
     result.unwrap_or_else(|payload| resume_unwind(payload))
 }
 
@@ -126,61 +120,104 @@ impl<'scope> Scope<'scope, '_> {
         // scope does not end before that: `scope` waits on the latch in every case, and cannot be left otherwise.
         let work =
             unsafe { mem::transmute::<Box<dyn FnOnce() + Send + 'scope>, Box<dyn FnOnce() + Send + 'static>>(work) };
-        let inside = Arc::new(Inside::default());
-        let done = (self.submit)(Job { work, inside: Arc::clone(&inside), done: Done::open(&self.tasks) });
+        let done = (self.submit)(Job { work, done: Done::open(&self.tasks) });
         if self.is_at_home {
-            lock(&self.tasks.own).push_back(OwnTask { task: Arc::clone(done.cell()), inside: Arc::clone(&inside) });
+            lock(&self.tasks.own).push_back(Arc::clone(done.cell()));
         }
-        ScopedFuture { done, value, inside, scope: PhantomData }
+        ScopedFuture { done, value, scope: PhantomData }
     }
 }
 
 impl Tasks {
+    /// The tasks of a scope that begins.
+    fn open(is_at_home: bool) -> Arc<Self> {
+        let new = |outer| {
+            Arc::new(Self { latch: AtomicUsize::new(0), waiting: Mutex::default(), own: Mutex::default(), outer })
+        };
+        let opened = look_inside(is_at_home, |open| {
+            let mut innermost = lock(&open.0);
+            let tasks = new(innermost.take());
+            *innermost = Some(Arc::clone(&tasks));
+            tasks
+        });
+        opened.unwrap_or_else(|| new(None))
+    }
+
+    /// Ends the scope, all of whose tasks are done.
+    fn close(&self, is_at_home: bool) {
+        look_inside(is_at_home, |open| lock(&open.0).clone_from(&self.outer));
+    }
+
     /// Runs here what nobody has started, if this is one of the executor's own workers, and then what keeps those
     /// who have started the rest.
     fn help(&self) {
         let mut started = Vec::new();
         // One at a time, since each may submit more.
-        while let Some(own) = { lock(&self.own).pop_back() } {
-            if !wait::help(&own.task) && !own.task.flags().is_done() {
-                started.push(own);
+        while let Some(task) = { lock(&self.own).pop_back() } {
+            if !task.flags().is_done() && !wait::help(&task) && !task.flags().is_done() {
+                started.push(task);
             }
         }
-        started.iter().for_each(|own| own.inside.help_with(&own.task));
+        started.iter().for_each(help_inside);
     }
 
     fn wait(&self) {
-        if spin(|| lock(&self.latch).jobs == 0) {
+        if spin(|| self.latch.load(Ordering::Acquire) == 0) {
             return;
         }
         context::blocking(|| {
-            loop {
-                let mut latch = lock(&self.latch);
-                if latch.jobs == 0 {
-                    return;
-                }
-                latch.waiting = Some(sync::current());
-                drop(latch);
+            *lock(&self.waiting) = Some(sync::current());
+            // Whoever ends the last job from here on sees that someone waits.
+            self.latch.fetch_or(WAITING, Ordering::AcqRel);
+            while self.latch.load(Ordering::Acquire) != WAITING {
                 sync::park();
             }
         });
     }
 }
 
-impl Inside {
-    /// If this thread may, runs here what the task has open, until it is done or nothing more is seen to be open.
-    fn help_with(&self, task: &Arc<dyn Claim<()>>) {
-        let is_done = || task.flags().is_done();
-        while context::is_at_home(task.home())
-            && !is_done()
-            && (self.help() || spin(|| is_done() || self.is_open()) && !is_done())
-        {}
+impl OwnTasks {
+    fn is_empty(&self) -> bool {
+        self.last.is_none()
     }
 
+    fn push_back(&mut self, task: OwnTask) {
+        self.others.extend(self.last.replace(task));
+    }
+
+    fn pop_back(&mut self) -> Option<OwnTask> {
+        let next = self.others.pop_back();
+        mem::replace(&mut self.last, next)
+    }
+
+    fn pop_front(&mut self) -> Option<OwnTask> {
+        self.others.pop_front().or_else(|| self.last.take())
+    }
+}
+
+/// Looks at what stands open inside the scope's task that this thread is inside, if its executor is the same.
+fn look_inside<R>(is_at_home: bool, look: impl FnOnce(&Open) -> R) -> Option<R> {
+    if !is_at_home {
+        return None;
+    }
+    INSIDE.with_borrow(|task| task.as_ref().and_then(|task| task.open()).map(look))
+}
+
+/// If this thread may, runs here what the task has open, until it is done or nothing more is seen to be open.
+fn help_inside(task: &OwnTask) {
+    let Some(open) = task.open() else { return };
+    let is_done = || task.flags().is_done();
+    while context::is_at_home(task.home())
+        && !is_done()
+        && (open.help() || spin(|| is_done() || open.is_open()) && !is_done())
+    {}
+}
+
+impl Open {
     /// Runs a task here that nobody has started, one of those that were there first: they tend to be the largest.
     /// Returns whether there was one.
     fn help(&self) -> bool {
-        while let Some(OwnTask { task, .. }) = self.next() {
+        while let Some(task) = self.next() {
             if wait::help(&task) {
                 return true;
             }
@@ -216,7 +253,9 @@ impl<T> ScopedFuture<'_, T> {
     pub fn result(self) -> Outcome<T> {
         self.help();
         self.done.result()?;
-        Ok(lock(&self.value).take().expect("a task that has returned has left its value"))
+        // The task has let go of it.
+        let value = Arc::into_inner(self.value).and_then(|value| value.into_inner().expect(NOT_POISONED));
+        Ok(value.expect("a task that has returned has left its value"))
     }
 
     /// Blocks until the task is done.
@@ -228,7 +267,7 @@ impl<T> ScopedFuture<'_, T> {
     /// Runs the task here if nobody has started it, or else what it waits for itself.
     fn help(&self) {
         if !wait::help(self.done.cell()) {
-            self.inside.help_with(self.done.cell());
+            help_inside(self.done.cell());
         }
     }
 
@@ -251,22 +290,21 @@ impl<T> ScopedFuture<'_, T> {
 /// A task's work, and the word that it is done; dropped in this order.
 struct Job {
     work: Box<dyn FnOnce() + Send>,
-    inside: Arc<Inside>,
     done: Done,
 }
 
 impl Job {
     fn run(self) {
-        let Self { work, inside, done } = self;
+        let Self { work, done } = self;
         // Dropped last, also if the work panics.
         let _done = done;
-        let _outer = Outer(INSIDE.replace(Some(inside)));
+        let _outer = Outer(INSIDE.replace(context::task()));
         work();
     }
 }
 
 /// What this thread was inside before. It is again when this is dropped.
-struct Outer(Option<Arc<Inside>>);
+struct Outer(Option<Arc<dyn Inside>>);
 
 impl Drop for Outer {
     fn drop(&mut self) {
@@ -279,18 +317,17 @@ struct Done(Arc<Tasks>);
 
 impl Done {
     fn open(tasks: &Arc<Tasks>) -> Self {
-        lock(&tasks.latch).jobs += 1;
+        tasks.latch.fetch_add(JOB, Ordering::Relaxed);
         Self(Arc::clone(tasks))
     }
 }
 
 impl Drop for Done {
     fn drop(&mut self) {
-        let mut latch = lock(&self.0.latch);
-        latch.jobs -= 1;
-        let waiting = if latch.jobs == 0 { latch.waiting.take() } else { None };
-        drop(latch);
-        if let Some(thread) = waiting {
+        // What the job has done comes before whatever follows the scope.
+        if self.0.latch.fetch_sub(JOB, Ordering::AcqRel) == JOB | WAITING
+            && let Some(thread) = { lock(&self.0.waiting).take() }
+        {
             thread.unpark();
         }
     }
@@ -298,7 +335,7 @@ impl Drop for Done {
 
 impl fmt::Debug for Scope<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scope").field("outstanding", &lock(&self.tasks.latch).jobs).finish()
+        f.debug_struct("Scope").field("outstanding", &(self.tasks.latch.load(Ordering::Relaxed) / JOB)).finish()
     }
 }
 

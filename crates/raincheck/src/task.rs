@@ -17,6 +17,7 @@ use crate::{
     future::TaskFuture,
     options::Options,
     panics::{self, catch},
+    scope::Open,
 };
 
 /// What an executor is handed: work that is to be run, once.
@@ -256,10 +257,18 @@ pub(crate) fn submit<E: Executor + ?Sized, B: Body>(executor: &E, mut body: B) -
     let ready = if executor.is_remote() { body.write_down() } else { Ok(()) };
     match executor.options() {
         None => hand_over(executor, Cell::new(body, executor.home(), ()), ready),
+        Some(options) => hand_over(executor, Cell::new(body, executor.home(), Agreed::of(options)), ready),
+    }
+}
+
+/// The same for a scope's task, which runs in this process.
+pub(crate) fn submit_in_scope<E: InProcess + ?Sized, B: Body>(executor: &E, body: B) -> TaskFuture<B::Output> {
+    let (home, open) = (executor.home(), Open::default());
+    match executor.options() {
+        None => hand_over(executor, Cell::new(body, home, Scoped { terms: (), open }), Ok(())),
         Some(options) => {
-            let terms = Agreed { id: TaskId::next(), options: options.clone() };
-            terms.tell(Moment::Submitted);
-            hand_over(executor, Cell::new(body, executor.home(), terms), ready)
+            let terms = Agreed::of(options);
+            hand_over(executor, Cell::new(body, home, Scoped { terms, open }), Ok(()))
         }
     }
 }
@@ -287,6 +296,13 @@ struct Agreed {
 }
 
 impl Agreed {
+    /// These options for a task that is submitted now.
+    fn of(options: &Options) -> Self {
+        let terms = Self { id: TaskId::next(), options: options.clone() };
+        terms.tell(Moment::Submitted);
+        terms
+    }
+
     fn tell(&self, moment: Moment) {
         if let Some(observer) = &self.options.observer {
             let event =
@@ -317,6 +333,40 @@ impl Terms for Agreed {
 
     fn priority(&self) -> i32 {
         self.options.priority
+    }
+}
+
+/// What is agreed about a scope's task, and what it has open.
+struct Scoped<X> {
+    terms: X,
+    open: Open,
+}
+
+impl<X: Terms> Terms for Scoped<X> {
+    const OBSERVED: bool = X::OBSERVED;
+
+    fn started(&self, lane: Lane) {
+        self.terms.started(lane);
+    }
+
+    fn finished(&self, ending: Ending) {
+        self.terms.finished(ending);
+    }
+
+    fn progressed(&self, done: u64) {
+        self.terms.progressed(done);
+    }
+
+    fn time_limit(&self) -> Option<std::time::Duration> {
+        self.terms.time_limit()
+    }
+
+    fn priority(&self) -> i32 {
+        self.terms.priority()
+    }
+
+    fn open(&self) -> Option<&Open> {
+        Some(&self.open)
     }
 }
 

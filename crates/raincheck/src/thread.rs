@@ -35,8 +35,8 @@ use crate::{
     queue::{Lanes, Queue},
     setup::{Full, Setup, setup_methods, worker_methods},
     sync::{
-        AtomicBool, AtomicUsize, Condvar, JoinHandle, Mutex, MutexGuard, NOT_POISONED, Ordering, is_finished, linger,
-        lock, spawn, spin,
+        AtomicBool, Condvar, JoinHandle, Mutex, MutexGuard, NOT_POISONED, Ordering, is_finished, linger, lock, spawn,
+        spin,
     },
     task::Task,
     timer,
@@ -111,7 +111,7 @@ impl ThreadPoolBuilder {
             setup: self.setup,
             stack_size: self.stack_size,
             waiting: Mutex::default(),
-            count: AtomicUsize::new(0),
+            waits: AtomicBool::new(false),
             urgent: AtomicBool::new(false),
             own_queues,
             threads: Mutex::default(),
@@ -132,8 +132,8 @@ struct Core {
     setup: Setup,
     stack_size: Option<usize>,
     waiting: Mutex<Waiting>,
-    /// How many tasks wait, for those who look without the lock.
-    count: AtomicUsize,
+    /// Whether any task waits, for those who look without the lock.
+    waits: AtomicBool,
     /// Whether one of them goes before those that a worker has taken already.
     urgent: AtomicBool,
     /// Tasks that each worker has taken.
@@ -238,6 +238,13 @@ impl Threads {
     }
 }
 
+/// Changes a flag that others look at, and leaves it with them if it is no change.
+fn note(flag: &AtomicBool, now: bool) {
+    if flag.load(Ordering::Relaxed) != now {
+        flag.store(now, Ordering::Relaxed);
+    }
+}
+
 impl Core {
     /// Says what follows from what the threads do. Due whenever that has changed, before the lock is given back.
     fn note(&self, threads: &Threads) {
@@ -246,18 +253,18 @@ impl Core {
         self.crowded.store(threads.awake() > workers as isize, Ordering::Relaxed);
     }
 
-    /// Says how much waits. Due whenever that has changed, before the lock is given back.
-    fn count(&self, waiting: &Waiting) {
-        self.count.store(waiting.queue.len(), Ordering::Relaxed);
-        self.urgent.store(waiting.queue.has_urgent(), Ordering::Relaxed);
+    /// Says what waits. Due whenever that has changed, before the lock is given back.
+    fn note_waiting(&self, waiting: &Waiting) {
+        note(&self.waits, waiting.queue.len() > 0);
+        note(&self.urgent, waiting.queue.has_urgent());
     }
 
     /// Sees to it that someone comes for the work that waits.
     #[cold]
     fn call(&self) {
         // Whoever has just finished a task comes by itself, and sooner than one who must be woken.
-        linger(PATIENCE, || self.count.load(Ordering::Relaxed) == 0);
-        if self.count.load(Ordering::Relaxed) == 0 {
+        linger(PATIENCE, || !self.waits.load(Ordering::Relaxed));
+        if !self.waits.load(Ordering::Relaxed) {
             return;
         }
         let mut threads = lock(&self.threads);
@@ -331,7 +338,8 @@ impl Core {
         match self.setup.prepare_worker(Lane::new(lane)) {
             Ok(state) => {
                 let worker = context::become_worker(Arc::clone(&self) as _, Lane::new(lane), state);
-                while let Some(task) = self.next(lane) {
+                let mut was_short = false;
+                while let Some(task) = self.next(lane, &mut was_short) {
                     task.run(Lane::new(lane));
                     if self.setup.bound.is_some() {
                         lock(&self.threads).busy -= 1;
@@ -358,18 +366,21 @@ impl Core {
         }
     }
 
-    /// The next task for this worker. Sleeps until there is one; `None` when the thread is to end.
-    fn next(&self, lane: usize) -> Option<Task> {
+    /// The next task for this worker. Sleeps until there is one; `None` when the thread is to end. `was_short` says
+    /// whether the last time only few tasks were left.
+    fn next(&self, lane: usize, was_short: &mut bool) -> Option<Task> {
         let own = self.own_queues.get(lane);
         if !self.urgent.load(Ordering::Relaxed)
             && let Some(task) = own.and_then(pop)
         {
             return Some(task);
         }
-        self.let_gather();
+        if *was_short {
+            self.let_gather();
+        }
         loop {
             if !self.crowded.load(Ordering::Relaxed) {
-                let task = if self.setup.bound.is_some() { self.take_bounded() } else { self.take(own) };
+                let task = if self.setup.bound.is_some() { self.take_bounded() } else { self.take(own, was_short) };
                 if task.is_some() {
                     return task;
                 }
@@ -380,22 +391,24 @@ impl Core {
         }
     }
 
-    /// Waits for a fraction of a microsecond while tasks come in as fast as they are done, so that the lock is taken
-    /// once for many of them and not in turn with whoever submits.
+    /// Waits for a moment while tasks come in as fast as they are done, so that the lock is taken once for many of them
+    /// and not in turn with whoever submits.
     fn let_gather(&self) {
-        if (1..LARGEST_BATCH).contains(&self.count.load(Ordering::Relaxed)) {
-            linger(PATIENCE / 4, || self.count.load(Ordering::Relaxed) >= LARGEST_BATCH);
+        if self.waits.load(Ordering::Relaxed) {
+            // A look at the flag now would take it away from whoever submits.
+            linger(PATIENCE / 4, || false);
         }
     }
 
     /// Takes a task: one that goes before all others, one of this worker's own, of the pool's, or of another worker's.
-    fn take(&self, own: Option<&OwnQueue>) -> Option<Task> {
+    fn take(&self, own: Option<&OwnQueue>, was_short: &mut bool) -> Option<Task> {
         let mut waiting = lock(&self.waiting);
         let task = (waiting.queue.pop_urgent())
             .or_else(|| own.and_then(pop))
             .or_else(|| self.take_batch(&mut waiting, own))
             .or_else(|| self.own_queues.iter().find_map(pop));
-        self.count(&waiting);
+        self.note_waiting(&waiting);
+        *was_short = waiting.queue.len() < LARGEST_BATCH;
         let should_call = waiting.queue.len() > 0 && self.wanted.load(Ordering::Relaxed);
         drop(waiting);
         if should_call {
@@ -422,7 +435,7 @@ impl Core {
         let mut threads = lock(&self.threads);
         let mut waiting = lock(&self.waiting);
         let task = waiting.queue.pop()?;
-        self.count(&waiting);
+        self.note_waiting(&waiting);
         threads.busy += 1;
         let call = if waiting.queue.len() > 0 { threads.call(self.setup.workers) } else { Call::Nobody };
         self.note(&threads);
@@ -440,7 +453,7 @@ impl Core {
             threads.looking += 1;
             self.note(&threads);
             drop(threads);
-            let found = spin(|| self.count.load(Ordering::Relaxed) > 0);
+            let found = spin(|| self.waits.load(Ordering::Relaxed));
             threads = lock(&self.threads);
             threads.looking -= 1;
             self.note(&threads);
@@ -501,7 +514,7 @@ impl Core {
             return task.refuse(error);
         }
         waiting.queue.push(task);
-        self.count(&waiting);
+        self.note_waiting(&waiting);
         let should_call = self.wanted.load(Ordering::Relaxed);
         drop(waiting);
         if should_call {
@@ -523,7 +536,7 @@ impl Core {
             return Err(task);
         }
         waiting.queue.push(task);
-        self.count(&waiting);
+        self.note_waiting(&waiting);
         drop(waiting);
         let call = threads.call(self.setup.workers);
         self.note(threads);
@@ -581,7 +594,7 @@ impl Executor for Core {
         let mut waiting = lock(&self.waiting);
         let mut tasks: Vec<Task> = self.own_queues.iter().flat_map(|own| mem::take(&mut *lock(own))).collect();
         tasks.extend(waiting.queue.take_all());
-        self.count(&waiting);
+        self.note_waiting(&waiting);
         drop(waiting);
         self.make_room();
         tasks
@@ -642,7 +655,7 @@ impl Host for Core {
         for own in self.own_queues.iter().rev() {
             waiting.queue.push_front(mem::take(&mut *lock(own)));
         }
-        self.count(&waiting);
+        self.note_waiting(&waiting);
         let has_work = waiting.queue.len() > 0;
         drop(waiting);
         let call = if has_work { threads.call(self.setup.workers) } else { Call::Nobody };

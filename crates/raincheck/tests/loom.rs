@@ -359,3 +359,41 @@ fn a_full_queue_against_the_worker_that_makes_room() {
         assert_eq!(tasks.map(|task| task.result()), [Ok(1), Ok(2)]);
     });
 }
+
+#[test]
+fn the_end_of_a_scope_against_its_tasks() {
+    pool_model(|| {
+        let pool = ThreadPool::new(1);
+        let done = Count::default();
+
+        pool.scope(|s| {
+            for _ in 0..2 {
+                drop(s.submit(|| done.up()));
+            }
+        });
+
+        assert_eq!(done.get(), 2);
+    });
+}
+
+#[test]
+fn a_scope_in_a_task_against_another_worker() {
+    // As many orders as fit in this time, for the same reason as above.
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(2);
+    builder.max_duration = Some(std::time::Duration::from_secs(20));
+    builder.check(|| {
+        let pool = ThreadPool::new(2);
+        let handle = pool.handle();
+
+        let sum = pool.submit(move || {
+            handle.scope(|s| {
+                let outer = s.submit(|| handle.scope(|s| s.submit(|| 1).result().unwrap()));
+                let inner = s.submit(|| 2).result().unwrap();
+                outer.result().unwrap() + inner
+            })
+        });
+
+        assert_eq!(sum.result(), Ok(3));
+    });
+}

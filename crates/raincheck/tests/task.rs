@@ -99,9 +99,13 @@ fn a_task_is_mapped_over_its_argument_or_over_tuples() {
 
     let negated: Result<Vec<i64>, _> = pool.map(elsewhere::negated::task(), 1..=1000).collect();
     let areas: Result<Vec<u32>, _> = pool.map(area::task(), [(1, 2), (3, 4)]).collect();
+    let all_areas = pool.map(area::task(), (1..=1000).map(|n| (n, 2))).values();
+    let all_doubled = pool.map(double::task(), 1..=3).values();
 
     assert_eq!(negated.unwrap(), (1..=1000).map(|number| -number).collect::<Vec<i64>>());
     assert_eq!(areas, Ok(vec![2, 12]));
+    assert_eq!(all_areas, Ok((1..=1000).map(|n| 2 * n).collect()));
+    assert_eq!(all_doubled, Ok(vec![2, 4, 6]));
 }
 
 #[test]

@@ -35,6 +35,9 @@ every_executor_keeps! {
     /// E16, P7
     exactly_as_many_inputs_are_pulled_as_the_buffer_holds,
     all_values_come_at_once_or_the_first_error,
+    values_come_in_order_however_many_were_foretold,
+    /// P8
+    values_are_dropped_once_also_if_one_is_missing,
     /// T1
     it_begins_with_start,
     /// E20, P8
@@ -76,6 +79,61 @@ fn all_values_come_at_once_or_the_first_error<E: InProcess>(make: fn(usize) -> E
 
     assert_eq!(values, Ok((1..=10_000).collect()));
     assert!(matches!(first_error, TaskError::Panicked(panic) if panic.message() == "4 is even"));
+}
+
+fn values_come_in_order_however_many_were_foretold<E: InProcess>(make: fn(usize) -> E) {
+    let executor = make(2);
+    let expected: Vec<usize> = (0..10_000).collect();
+    let same = |n: usize| n;
+
+    let none_foretold = executor.map(same, (0..10_000).filter(|_| true)).values();
+    let half_foretold = executor.map(same, (0..5_000).chain((5_000..10_000).filter(|_| true))).values();
+    let too_many_foretold = executor.map(same, Liar(0..10_000)).values();
+    let mut begun = executor.map(same, 0..10_000).start();
+    assert_eq!(begun.next(), Some(Ok(0)));
+    let rest = begun.values();
+    let bounded = executor.map(same, 0..10_000).buffer(7).values();
+    let by_async = executor.map_async(|n: usize| async move { n }, 0..10_000).values();
+
+    for values in [none_foretold, half_foretold, too_many_foretold, bounded, by_async] {
+        assert_eq!(values.as_ref(), Ok(&expected));
+    }
+    assert_eq!(rest.as_deref(), Ok(&expected[1..]));
+}
+
+/// Has fewer than it says.
+struct Liar(std::ops::Range<usize>);
+
+impl Iterator for Liar {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        self.0.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.0.len() + 5_000, None)
+    }
+}
+
+fn values_are_dropped_once_also_if_one_is_missing<E: InProcess>(make: fn(usize) -> E) {
+    let (value, alive) = Counted::new();
+    let unless = |missing: usize| {
+        let value = value.clone();
+        move |n: usize| if n == missing { panic!("{n} is missing") } else { value.clone() }
+    };
+
+    let executor = make(2);
+    let all = executor.map(unless(usize::MAX), 0..10_000).values().unwrap();
+    assert_eq!(alive(), 1 + 10_000);
+    drop(all);
+    assert!(executor.map(unless(7_000), 0..10_000).values().is_err());
+    assert!(executor.map(unless(7_000), 0..10_000).group(100).values().is_err());
+
+    // What was under way is let go by its worker.
+    executor.shutdown();
+    drop(executor);
+    assert_eq!(alive(), 1);
 }
 
 fn an_error_is_in_its_place_and_the_rest_goes_on<E: InProcess>(executor: impl Fn(usize) -> E) {
