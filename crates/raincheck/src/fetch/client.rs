@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, header};
 use tokio::runtime;
 
 use super::{
-    BlockingResponse, Cookies, Credentials, FetchError, Proxy, Request, Response, blocking,
+    BlockingResponse, Cookies, Credentials, FetchError, Payload, Proxy, Request, Response, blocking,
     credentials::{Challenges, Netrc},
     exchange::exchange,
     pool::Connections,
@@ -131,6 +131,42 @@ impl Client {
         self.fetch(Request::head(url)?).await
     }
 
+    /// Sends `body` to this URL: bytes, text, or another [`Payload`]. [`Client::fetch`] says the rest.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::get`]; and [`FetchError::File`] if a file that shall be sent cannot be read.
+    pub async fn post(&self, url: &str, body: impl Into<Payload>) -> Result<Response, FetchError> {
+        self.fetch(Request::post(url)?.body(body)).await
+    }
+
+    /// Puts `body` there. As [`Client::post`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::post`].
+    pub async fn put(&self, url: &str, body: impl Into<Payload>) -> Result<Response, FetchError> {
+        self.fetch(Request::put(url)?.body(body)).await
+    }
+
+    /// Changes what is there by what `body` says. As [`Client::post`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::post`].
+    pub async fn patch(&self, url: &str, body: impl Into<Payload>) -> Result<Response, FetchError> {
+        self.fetch(Request::patch(url)?.body(body)).await
+    }
+
+    /// Deletes what is there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::get`].
+    pub async fn delete(&self, url: &str) -> Result<Response, FetchError> {
+        self.fetch(Request::delete(url)?).await
+    }
+
     /// The same as [`Client::fetch`] for code that is not async: it waits on the calling thread.
     ///
     /// Each thread keeps connections of its own, as many as the client may have.
@@ -164,6 +200,60 @@ impl Client {
     /// ```
     pub fn fetch_blocking(&self, request: Request) -> Result<BlockingResponse, FetchError> {
         blocking::fetch(self, request)
+    }
+
+    /// [`Client::get`] for code that is not async. [`Client::fetch_blocking`] says the rest.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::InvalidUrl`], and as for [`Client::fetch_blocking`].
+    pub fn get_blocking(&self, url: &str) -> Result<BlockingResponse, FetchError> {
+        self.fetch_blocking(Request::get(url)?)
+    }
+
+    /// [`Client::head`] for code that is not async.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::get_blocking`].
+    pub fn head_blocking(&self, url: &str) -> Result<BlockingResponse, FetchError> {
+        self.fetch_blocking(Request::head(url)?)
+    }
+
+    /// [`Client::post`] for code that is not async.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::get_blocking`]; and [`FetchError::File`] if a file that shall be sent cannot be read.
+    pub fn post_blocking(&self, url: &str, body: impl Into<Payload>) -> Result<BlockingResponse, FetchError> {
+        self.fetch_blocking(Request::post(url)?.body(body))
+    }
+
+    /// [`Client::put`] for code that is not async.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::post_blocking`].
+    pub fn put_blocking(&self, url: &str, body: impl Into<Payload>) -> Result<BlockingResponse, FetchError> {
+        self.fetch_blocking(Request::put(url)?.body(body))
+    }
+
+    /// [`Client::patch`] for code that is not async.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::post_blocking`].
+    pub fn patch_blocking(&self, url: &str, body: impl Into<Payload>) -> Result<BlockingResponse, FetchError> {
+        self.fetch_blocking(Request::patch(url)?.body(body))
+    }
+
+    /// [`Client::delete`] for code that is not async.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::get_blocking`].
+    pub fn delete_blocking(&self, url: &str) -> Result<BlockingResponse, FetchError> {
+        self.fetch_blocking(Request::delete(url)?)
     }
 
     /// The connections of the runtime that this runs on. A socket cannot leave its runtime.

@@ -5,13 +5,17 @@
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http::Method;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1, http2},
@@ -23,6 +27,7 @@ use super::{
     FetchError, TimeLimit,
     connect::Stream,
     error::is_refused,
+    payload::Sending,
     pool::{self, Connections, Place},
     route::OwnedRoute,
 };
@@ -39,13 +44,10 @@ const HEADERS_AT_MOST: u32 = 256 << 10;
 /// A connection that nothing comes from for this long is asked whether it lives, and given as long to say so.
 const PING_AFTER: Duration = Duration::from_secs(15);
 
-/// A body that is sent: there from the start.
-pub(super) struct Payload(pub(super) Option<Bytes>);
-
 /// An HTTP/1 connection. Dropping it closes it.
 pub(super) struct Http1 {
-    sender: http1::SendRequest<Payload>,
-    connection: http1::Connection<TokioIo<Stream>, Payload>,
+    sender: http1::SendRequest<Sending>,
+    connection: http1::Connection<TokioIo<Stream>, Sending>,
     ended: bool,
     pub(super) watch: Watch,
     pub(super) route: OwnedRoute,
@@ -88,11 +90,12 @@ impl Http1 {
     /// Sends a request and waits for the head of its response.
     pub(super) async fn send(
         &mut self,
-        request: http::Request<Payload>,
+        request: http::Request<Sending>,
         limits: Limits,
     ) -> Result<http::Response<Incoming>, Failed> {
+        let moved = request.body().moved();
         let mut response = pin!(self.sender.try_send_request(request));
-        self.watch.start(limits);
+        self.watch.start(limits, moved);
         poll_fn(|cx| {
             if !self.ended {
                 self.ended = Pin::new(&mut self.connection).poll(cx).is_ready();
@@ -156,8 +159,8 @@ impl Failed {
     }
 }
 
-impl From<TrySendError<http::Request<Payload>>> for Failed {
-    fn from(failed: TrySendError<http::Request<Payload>>) -> Self {
+impl From<TrySendError<http::Request<Sending>>> for Failed {
+    fn from(failed: TrySendError<http::Request<Sending>>) -> Self {
         let error = FetchError::before_response(failed.error());
         let request = if failed.message().is_some() || is_refused(failed.error()) {
             Fate::Untouched
@@ -198,9 +201,10 @@ pub(super) async fn http2(
 /// Sends a request over a shared connection and waits for the head of its response.
 pub(super) async fn send_http2(
     stream: &mut pool::Stream,
-    request: http::Request<Payload>,
+    request: http::Request<Sending>,
     watch: &mut Watch,
 ) -> Result<http::Response<Incoming>, Failed> {
+    watch.moved = request.body().moved();
     let mut response = pin!(stream.sender.try_send_request(request));
     poll_fn(|cx| match response.as_mut().poll(cx) {
         Poll::Ready(response) => Poll::Ready(response.map_err(Failed::from)),
@@ -223,16 +227,19 @@ pub(super) struct Watch {
     timer: Option<Pin<Box<Sleep>>>,
     limits: Limits,
     quiet_since: Option<Instant>,
+    /// Whether something of the request has gone meanwhile.
+    moved: Option<Arc<AtomicBool>>,
 }
 
 impl Watch {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { timer: None, limits, quiet_since: None }
+        Self { timer: None, limits, quiet_since: None, moved: None }
     }
 
     /// Starts over, for another request.
-    pub(super) fn start(&mut self, limits: Limits) {
+    fn start(&mut self, limits: Limits, moved: Option<Arc<AtomicBool>>) {
         self.limits = limits;
+        self.moved = moved;
         self.quiet_since = None;
     }
 
@@ -243,6 +250,9 @@ impl Watch {
 
     /// Ready when a limit has run out. To be asked when there is nothing else to do.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<FetchError> {
+        if self.moved.as_ref().is_some_and(|moved| moved.swap(false, Ordering::Relaxed)) {
+            self.stir();
+        }
         let idle = match self.limits.idle {
             Some(idle) => {
                 let since = *self.quiet_since.get_or_insert_with(Instant::now);
@@ -268,19 +278,23 @@ impl Watch {
     }
 }
 
-impl Body for Payload {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
-    }
+    #[test]
+    fn a_server_that_takes_a_long_payload_is_not_silent() {
+        let idle = Duration::from_secs(10);
+        let moved = Arc::new(AtomicBool::new(true));
+        let mut watch = Watch::new(Limits { idle: Some(idle), total: None });
+        watch.moved = Some(Arc::clone(&moved));
+        let run = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let mut poll_after_20_seconds = || {
+            watch.quiet_since = Instant::now().checked_sub(Duration::from_secs(20));
+            run.block_on(poll_fn(|cx| Poll::Ready(watch.poll(cx))))
+        };
 
-    fn is_end_stream(&self) -> bool {
-        self.0.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
+        assert!(poll_after_20_seconds().is_pending());
+        assert_eq!(poll_after_20_seconds(), Poll::Ready(FetchError::TimedOut { what: TimeLimit::Idle, limit: idle }));
     }
 }

@@ -4,6 +4,8 @@ use std::{fmt, io, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::payload::Unreadable;
+
 /// Why something could not be fetched.
 ///
 /// It can be cloned, compared and written down by serde, so what the system or a peer said is kept as text. No password
@@ -118,7 +120,7 @@ pub enum FetchError {
         /// The checksum that it has.
         found: String,
     },
-    /// The file could not be written or put under its name.
+    /// The file could not be written or put under its name; or a file that was to be sent could not be read.
     File {
         /// Which file.
         path: PathBuf,
@@ -179,6 +181,9 @@ impl FetchError {
 
     /// What hyper says went wrong before there was a response.
     pub(super) fn before_response(error: &hyper::Error) -> Self {
+        if let Some(unreadable) = cause::<Unreadable>(error) {
+            return unreadable.into();
+        }
         let reason = whole(error);
         if let Some(io) = cause::<io::Error>(error) {
             return match io.kind() {

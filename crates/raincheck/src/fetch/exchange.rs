@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode, Uri, Version,
     header::{self, AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION},
@@ -16,7 +15,8 @@ use super::{
     body::{ACCEPTED, Body, Decoder},
     client::Settings,
     connect,
-    connection::{self, Failed, Fate, Http1, Limits, Payload, Watch},
+    connection::{self, Failed, Fate, Http1, Limits, Watch},
+    payload::{Payload, Sending},
     pool::{Connections, Given, Greeting, Place, Stream},
     request::{shown, shown_text, usable},
     route::{OwnedRoute, Route},
@@ -65,7 +65,7 @@ struct Hop<'a> {
     method: Method,
     url: Url,
     headers: HeaderMap,
-    payload: Option<Bytes>,
+    payload: Option<Payload>,
     cap: u64,
     decodes: bool,
     /// Who asks here.
@@ -238,7 +238,7 @@ impl<'a> Hop<'a> {
         self.settings.proxies.find(&self.url).filter(|proxy| proxy.forwards())
     }
 
-    fn http1_request(&self) -> Result<http::Request<Payload>, FetchError> {
+    fn http1_request(&self) -> Result<http::Request<Sending>, FetchError> {
         let forwarding = self.forwarding();
         let uri = if forwarding.is_some() {
             let whole = &self.url[..Position::AfterQuery];
@@ -257,7 +257,7 @@ impl<'a> Hop<'a> {
         Ok(request)
     }
 
-    fn http2_request(&self) -> Result<http::Request<Payload>, FetchError> {
+    fn http2_request(&self) -> Result<http::Request<Sending>, FetchError> {
         let host = &self.url[Position::BeforeHost..Position::AfterPort];
         let target = &self.url[Position::BeforePath..Position::AfterQuery];
         let uri = Uri::builder()
@@ -273,12 +273,23 @@ impl<'a> Hop<'a> {
         Ok(request)
     }
 
-    fn request(&self, uri: Uri, version: Version) -> Result<http::Request<Payload>, FetchError> {
-        let mut request = http::Request::new(Payload(self.payload.clone()));
+    fn request(&self, uri: Uri, version: Version) -> Result<http::Request<Sending>, FetchError> {
+        let payload = self.payload.as_ref().map_or_else(|| Ok(Sending::nothing()), Payload::open)?;
+        let says_nothing = payload.length() == 0 && [Method::POST, Method::PUT, Method::PATCH].contains(&self.method);
+        let mut request = http::Request::new(payload);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;
         *request.version_mut() = version;
         *request.headers_mut() = self.headers.clone();
+        if let Some(content_type) = self.payload.as_ref().and_then(Payload::content_type) {
+            let content_type = HeaderValue::from_str(content_type)
+                .map_err(|_| FetchError::invalid("the type of the payload cannot be sent"))?;
+            request.headers_mut().entry(header::CONTENT_TYPE).or_insert(content_type);
+        }
+        if says_nothing {
+            // Servers ask for the length of what such a request brings.
+            request.headers_mut().entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
+        }
         if self.forwarding().is_none() {
             // It would reach the server.
             request.headers_mut().remove(PROXY_AUTHORIZATION);

@@ -2,12 +2,11 @@
 
 use std::{fmt, time::Duration};
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{Credentials, FetchError};
+use super::{Credentials, FetchError, Payload};
 
 /// What is wanted, and how to ask for it.
 ///
@@ -20,7 +19,7 @@ pub struct Request {
     method: Method,
     #[serde(with = "as_pairs")]
     headers: HeaderMap,
-    body: Option<Bytes>,
+    body: Option<Payload>,
     credentials: Option<Credentials>,
     decode: Option<bool>,
     total: Option<Duration>,
@@ -123,8 +122,9 @@ impl Request {
         self
     }
 
-    /// Sends `body` with the request.
-    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+    /// Sends `body` with the request: bytes, text, a [`Multipart`](super::Multipart), or another [`Payload`]. The header
+    /// `Content-Type` is the payload's own, unless the request or the client has one.
+    pub fn body(mut self, body: impl Into<Payload>) -> Self {
         self.body = Some(body.into());
         self
     }
@@ -134,17 +134,13 @@ impl Request {
     /// # Errors
     ///
     /// [`FetchError::Invalid`] if it cannot be written as JSON, such as a map whose keys are no texts.
-    pub fn json(mut self, value: &impl Serialize) -> Result<Self, FetchError> {
-        let json = serde_json::to_vec(value).map_err(|error| FetchError::invalid(format_args!("no JSON: {error}")))?;
-        self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Ok(self.body(json))
+    pub fn json(self, value: &impl Serialize) -> Result<Self, FetchError> {
+        Ok(self.body(Payload::json(value)?))
     }
 
     /// Sends names and values as a form does.
-    pub fn form(mut self, fields: &[(&str, &str)]) -> Self {
-        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        self.body(form)
+    pub fn form(self, fields: &[(&str, &str)]) -> Self {
+        self.body(Payload::form(fields))
     }
 
     /// Adds names and values to the URL, behind its `?`.
@@ -199,7 +195,7 @@ impl Request {
         self.credentials.as_ref()
     }
 
-    pub(super) fn payload(&self) -> Option<&Bytes> {
+    pub(super) fn payload(&self) -> Option<&Payload> {
         self.body.as_ref()
     }
 
@@ -222,7 +218,7 @@ impl fmt::Debug for Request {
             .field("method", &self.method)
             .field("url", &shown(&self.url))
             .field("headers", &Shown(&self.headers))
-            .field("body", &self.body.as_ref().map(Bytes::len))
+            .field("body", &self.body)
             .finish_non_exhaustive()
     }
 }
