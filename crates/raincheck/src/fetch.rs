@@ -76,6 +76,7 @@ mod cookies;
 mod credentials;
 mod error;
 mod exchange;
+mod link;
 mod payload;
 mod pool;
 mod proxy;
@@ -115,6 +116,7 @@ pub use download::{Download, Ended, Fetched, Partial};
 #[cfg(unix)]
 pub use downloads::{AsEnded, Downloads, Pulled, Source, Stop, Watch};
 pub use error::{FetchError, TimeLimit};
+pub use http::Method;
 pub use payload::{Multipart, Part, Payload};
 pub(crate) use pool::Connections;
 pub use proxy::Proxy;

@@ -41,6 +41,7 @@ pub struct ClientBuilder {
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) headers: HeaderMap,
+    pub(super) query: Vec<(String, String)>,
     pub(super) connect: Option<Duration>,
     pub(super) idle: Option<Duration>,
     pub(super) total: Option<Duration>,
@@ -71,6 +72,7 @@ impl Client {
             no_proxy: None,
             settings: Settings {
                 headers,
+                query: Vec::new(),
                 connect: Some(Duration::from_secs(10)),
                 idle: Some(Duration::from_secs(30)),
                 total: None,
@@ -299,6 +301,12 @@ impl ClientBuilder {
         let (name, value) = header_of(name, value)?;
         self.settings.headers.insert(name, value);
         Ok(self)
+    }
+
+    /// Adds names and values to the URL of every request, whatever its host; but not to those that a redirect names.
+    pub fn query(mut self, fields: &[(&str, &str)]) -> Self {
+        self.settings.query.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self
     }
 
     /// How long making a connection may take; 10 seconds unless told otherwise, `None` for as long as it takes.

@@ -80,7 +80,7 @@ impl Http1 {
             sender,
             connection,
             ended: false,
-            watch: Watch::new(Limits { idle: None, total: None }),
+            watch: Watch::new(Limits::default()),
             route,
             idle_since: Instant::now(),
             place,
@@ -213,9 +213,10 @@ pub(super) async fn send_http2(
     .await
 }
 
-/// What a response may take.
-#[derive(Clone, Copy)]
+/// How long what leads to a response may take, and the response.
+#[derive(Clone, Copy, Default)]
 pub(super) struct Limits {
+    pub(super) connect: Option<Duration>,
     pub(super) idle: Option<Duration>,
     pub(super) total: Option<(Instant, Duration)>,
 }
@@ -286,7 +287,7 @@ mod tests {
     fn a_server_that_takes_a_long_payload_is_not_silent() {
         let idle = Duration::from_secs(10);
         let moved = Arc::new(AtomicBool::new(true));
-        let mut watch = Watch::new(Limits { idle: Some(idle), total: None });
+        let mut watch = Watch::new(Limits { idle: Some(idle), ..Limits::default() });
         watch.moved = Some(Arc::clone(&moved));
         let run = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let mut poll_after_20_seconds = || {

@@ -32,10 +32,12 @@ pub(super) async fn exchange(
     request: &Request,
 ) -> Result<Response, FetchError> {
     let total = request.total().or(settings.total).map(|total| (Instant::now() + total, total));
+    let limits =
+        Limits { connect: request.connect().or(settings.connect), idle: request.idle().or(settings.idle), total };
     let mut redirects = Vec::new();
     let mut hop = Hop::first(settings, request)?;
     loop {
-        let mut response = hop.send(connections, Limits { idle: settings.idle, total }).await?;
+        let mut response = hop.send(connections, limits).await?;
         if let Some(cookies) = &settings.cookies {
             cookies.take(&hop.url, response.headers());
         }
@@ -43,7 +45,7 @@ pub(super) async fn exchange(
             drain(response).await;
             continue;
         }
-        let Some(location) = redirection(&response) else {
+        let Some(location) = redirection(&response).filter(|_| request.follows()) else {
             response.redirects = redirects;
             if hop.decodes {
                 decode(&mut response);
@@ -92,7 +94,10 @@ impl<'a> Hop<'a> {
         if decodes {
             headers.entry(header::ACCEPT_ENCODING).or_insert(ACCEPTED);
         }
-        let (url, in_url) = without_credentials(request.url().clone());
+        let (mut url, in_url) = without_credentials(request.url().clone());
+        if !settings.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&settings.query);
+        }
         let credentials = request.own_credentials().cloned().or(in_url).or_else(|| settings.credentials_for(&url));
         Ok(Self {
             settings,
@@ -142,7 +147,7 @@ impl<'a> Hop<'a> {
     ) -> Result<Response, FetchError> {
         let forwarding = self.forwarding();
         let tls = if forwarding.is_some() { &self.settings.proxy_tls } else { &self.settings.tls };
-        let stream = connect::stream(self.settings, tls, self.route(), limits.total, &mut timings).await;
+        let stream = connect::stream(self.settings, tls, self.route(), limits, &mut timings).await;
         let stream = stream.map_err(|error| match forwarding {
             Some(proxy) if !matches!(error, FetchError::TimedOut { .. }) => proxy.failed(error),
             _ => error,

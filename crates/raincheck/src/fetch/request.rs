@@ -22,8 +22,11 @@ pub struct Request {
     body: Option<Payload>,
     credentials: Option<Credentials>,
     decode: Option<bool>,
+    connect: Option<Duration>,
+    idle: Option<Duration>,
     total: Option<Duration>,
     largest: Option<u64>,
+    unfollowed: bool,
 }
 
 impl Request {
@@ -90,6 +93,15 @@ impl Request {
         Self::new(Method::DELETE, url)
     }
 
+    /// An OPTIONS request.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Request::new`].
+    pub fn options(url: &str) -> Result<Self, FetchError> {
+        Self::new(Method::OPTIONS, url)
+    }
+
     /// A request for a URL that is known to be of `http` or `https`.
     pub(crate) fn of(method: Method, url: Url) -> Self {
         Self {
@@ -99,8 +111,11 @@ impl Request {
             body: None,
             credentials: None,
             decode: None,
+            connect: None,
+            idle: None,
             total: None,
             largest: None,
+            unfollowed: false,
         }
     }
 
@@ -161,6 +176,24 @@ impl Request {
         self
     }
 
+    /// How long making a connection for it may take. Unless told, as the client says.
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect = Some(limit);
+        self
+    }
+
+    /// How long the server may be silent. Unless told, as the client says.
+    pub fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.idle = Some(limit);
+        self
+    }
+
+    /// Gives a redirect as the response, instead of going where it leads.
+    pub fn unfollowed(mut self) -> Self {
+        self.unfollowed = true;
+        self
+    }
+
     /// How many bytes the body may have, after decompression.
     pub fn largest(mut self, bytes: u64) -> Self {
         self.largest = Some(bytes);
@@ -201,6 +234,19 @@ impl Request {
 
     pub(super) fn decodes(&self) -> Option<bool> {
         self.decode
+    }
+
+    /// Its own limits, in place of the client's.
+    pub(super) fn connect(&self) -> Option<Duration> {
+        self.connect
+    }
+
+    pub(super) fn idle(&self) -> Option<Duration> {
+        self.idle
+    }
+
+    pub(super) fn follows(&self) -> bool {
+        !self.unfollowed
     }
 
     pub(super) fn total(&self) -> Option<Duration> {
