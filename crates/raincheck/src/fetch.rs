@@ -125,3 +125,4 @@ pub use response::{Redirect, Response, Timings};
 pub use retry::Retries;
 #[cfg(unix)]
 pub use task::fetch;
+pub use tls::Http2;

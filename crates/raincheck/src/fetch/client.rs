@@ -18,7 +18,7 @@ use super::{
     pool::Connections,
     proxy::{Except, Proxies},
     request::{Shown, header_of},
-    tls::{self, Identity, Tls, TlsSettings, Trust},
+    tls::{self, Http2, Identity, Tls, TlsSettings, Trust},
 };
 
 /// What requests have in common: headers, time limits, redirects. Cloning it is cheap, and the clones are the same.
@@ -65,7 +65,7 @@ impl Client {
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("raincheck/", env!("CARGO_PKG_VERSION"))));
         headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-        let tls = TlsSettings { trust: Trust::System, identity: None, http2: true };
+        let tls = TlsSettings { trust: Trust::System, identity: None, http2: Http2::Offer };
         ClientBuilder {
             tls: tls.clone(),
             proxy: None,
@@ -424,10 +424,10 @@ impl ClientBuilder {
         Ok(self)
     }
 
-    /// Whether HTTP/2 is spoken with servers that can; it is unless told otherwise. All requests to a host then share a
-    /// connection.
-    pub fn http2(mut self, allowed: bool) -> Self {
-        self.tls.http2 = allowed;
+    /// When HTTP/2 is spoken; unless told, with servers that choose it. All requests to a host then share a connection.
+    /// With a proxy that is given requests itself, those for `http://`, it is not.
+    pub fn http2(mut self, when: Http2) -> Self {
+        self.tls.http2 = when;
         self
     }
 
@@ -449,7 +449,7 @@ impl ClientBuilder {
     ///
     /// [`FetchError::Invalid`] if the environment names a proxy that is none.
     pub fn build(mut self) -> Result<Client, FetchError> {
-        self.settings.proxy_tls = Arc::new(Tls::new(TlsSettings { http2: false, ..self.tls.clone() }));
+        self.settings.proxy_tls = Arc::new(Tls::new(TlsSettings { http2: Http2::Never, ..self.tls.clone() }));
         self.settings.tls = Arc::new(Tls::new(self.tls));
         self.settings.proxies = match self.proxy {
             Some(proxy) => Proxies { http: proxy.clone(), https: proxy, except: Except::default() },

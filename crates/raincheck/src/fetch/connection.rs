@@ -4,6 +4,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    io,
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -19,6 +20,7 @@ use http_body::{Body, Frame};
 use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1, http2},
+    rt::{Read, ReadBufCursor, Write},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::Sleep;
@@ -64,8 +66,10 @@ pub(super) struct Failed {
 
 /// What has become of a request that has no response.
 pub(super) enum Fate {
-    /// The server has done nothing about it: nothing of it was sent, or the server says so.
-    Untouched,
+    /// The server says that it has done nothing about it.
+    Refused,
+    /// Nothing of it was sent.
+    Unsent,
     /// It was sent, and nothing came back.
     Unknown,
     /// Something came back, or did not come in time.
@@ -152,7 +156,7 @@ impl Failed {
     /// Whether the request can be sent again without being done twice.
     pub(super) fn can_repeat(&self, method: &Method) -> bool {
         match self.request {
-            Fate::Untouched => true,
+            Fate::Refused | Fate::Unsent => true,
             Fate::Unknown => method.is_idempotent(),
             Fate::Failed => false,
         }
@@ -162,8 +166,10 @@ impl Failed {
 impl From<TrySendError<http::Request<Sending>>> for Failed {
     fn from(failed: TrySendError<http::Request<Sending>>) -> Self {
         let error = FetchError::before_response(failed.error());
-        let request = if failed.message().is_some() || is_refused(failed.error()) {
-            Fate::Untouched
+        let request = if is_refused(failed.error()) {
+            Fate::Refused
+        } else if failed.message().is_some() {
+            Fate::Unsent
         } else if matches!(error, FetchError::Reset { .. }) {
             Fate::Unknown
         } else {
@@ -187,15 +193,54 @@ pub(super) async fn http2(
         .max_header_list_size(HEADERS_AT_MOST)
         .keep_alive_interval(PING_AFTER)
         .keep_alive_timeout(PING_AFTER)
-        .handshake(TokioIo::new(stream))
+        .handshake(Placed { io: TokioIo::new(stream), _place: place })
         .await
         .map_err(|error| FetchError::before_response(&error))?;
     let driver = tokio::spawn(async move {
         // Those who have requests on it hear of its end by these.
         let _ = connection.await;
-        drop(place);
     });
     Ok(connections.share(route, sender, driver.abort_handle()))
+}
+
+/// A connection with its place, which is passed on when it is closed. A server that goes away takes no more requests,
+/// and still answers those that it has: the connection is open longer than it is shared.
+struct Placed {
+    io: TokioIo<Stream>,
+    // Last, so that the connection is closed before.
+    _place: Place,
+}
+
+impl Read for Placed {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, to: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, to)
+    }
+}
+
+impl Write for Placed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, pieces)
+    }
 }
 
 /// Sends a request over a shared connection and waits for the head of its response.

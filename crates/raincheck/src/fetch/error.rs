@@ -214,9 +214,12 @@ impl FetchError {
 /// Whether the server says that it has done nothing about a request.
 pub(super) fn is_refused(error: &hyper::Error) -> bool {
     cause::<h2::Error>(error).is_some_and(|error| {
+        let reason = error.reason();
+        // A server that goes away says how far it got, and only requests behind that have this error. Of one that has
+        // had too much from us nothing is asked again at once.
         error.is_remote()
-            && (error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)
-                || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
+            && (error.is_go_away() && reason != Some(h2::Reason::ENHANCE_YOUR_CALM)
+                || error.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM))
     })
 }
 

@@ -20,10 +20,15 @@ use super::{
     pool::{Connections, Given, Greeting, Place, Stream},
     request::{shown, shown_text, usable},
     route::{OwnedRoute, Route},
+    tls::Http2,
 };
 
 /// Of a body that nobody wants, so much is read to keep the connection.
 const DRAINED_AT_MOST: u64 = 64 << 10;
+
+/// So often is a request sent again that servers have not looked at: they may close a connection after so many requests,
+/// which others have used up.
+const SENT_AGAIN_AT_MOST: u32 = 10;
 
 /// Sends `request`, and what it leads to, until there is a response that leads no further.
 pub(super) async fn exchange(
@@ -115,26 +120,37 @@ impl<'a> Hop<'a> {
     /// Sends it over an open connection where there is one.
     ///
     /// Such a connection may have been closed by the server just before, which says nothing about this request: it is
-    /// then sent once more, over a new one.
+    /// then sent once more, over a new one. So it is, some times, if the server says that it has done nothing about it.
     async fn send(&self, connections: &Connections, limits: Limits) -> Result<Response, FetchError> {
         let mut timings = Timings::default();
-        let mut shared_before = false;
-        let (place, greeting) = loop {
-            match connections.take(self.route(), self.may_share(), limits.total).await? {
-                Given::Place(place, greeting) => break (place, greeting),
+        let mut sent_again = 0;
+        let mut lost_before = false;
+        loop {
+            let (place, greeting) = match connections.take(self.route(), self.may_share(), limits.total).await? {
+                Given::Place(place, greeting) => (place, greeting),
                 Given::Http1(mut http1) => match self.over_http1(&mut http1, limits, &mut timings).await {
                     Ok(response) => return Ok(self.http1_response(response, http1, connections, timings)),
-                    Err(failed) if failed.can_repeat(&self.method) => break (http1.into_place(), None),
+                    Err(failed) if failed.can_repeat(&self.method) => (http1.into_place(), None),
                     Err(failed) => return Err(failed.error),
                 },
                 Given::Http2(stream) => match self.over_http2(stream, connections, limits, timings).await {
                     Ok(response) => return Ok(response),
-                    Err(failed) if failed.can_repeat(&self.method) && !shared_before => shared_before = true,
+                    Err(failed)
+                        if failed.can_repeat(&self.method) && sent_again < SENT_AGAIN_AT_MOST && !lost_before =>
+                    {
+                        lost_before = matches!(failed.request, Fate::Unknown);
+                        sent_again += 1;
+                        continue;
+                    }
                     Err(failed) => return Err(failed.error),
                 },
+            };
+            match Box::pin(self.send_over_new(place, greeting, connections, limits, timings)).await {
+                Ok(response) => return Ok(response),
+                Err(Failed { request: Fate::Refused, .. }) if sent_again < SENT_AGAIN_AT_MOST => sent_again += 1,
+                Err(failed) => return Err(failed.error),
             }
-        };
-        Box::pin(self.send_over_new(place, greeting, connections, limits, timings)).await
+        }
     }
 
     async fn send_over_new(
@@ -144,26 +160,24 @@ impl<'a> Hop<'a> {
         connections: &Connections,
         limits: Limits,
         mut timings: Timings,
-    ) -> Result<Response, FetchError> {
+    ) -> Result<Response, Failed> {
         let forwarding = self.forwarding();
         let tls = if forwarding.is_some() { &self.settings.proxy_tls } else { &self.settings.tls };
         let stream = connect::stream(self.settings, tls, self.route(), limits, &mut timings).await;
         let stream = stream.map_err(|error| match forwarding {
-            Some(proxy) if !matches!(error, FetchError::TimedOut { .. }) => proxy.failed(error),
-            _ => error,
+            Some(proxy) if !matches!(error, FetchError::TimedOut { .. }) => Failed::of(proxy.failed(error)),
+            _ => Failed::of(error),
         })?;
         let route = OwnedRoute::from(self.route());
-        if stream.is_http2() {
-            let stream = connection::http2(stream, route, place, connections).await?;
+        if stream.is_http2() || tls.http2() == Http2::Always {
+            let stream = connection::http2(stream, route, place, connections).await.map_err(Failed::of)?;
             drop(greeting);
-            return self.over_http2(stream, connections, limits, timings).await.map_err(|failed| failed.error);
+            return self.over_http2(stream, connections, limits, timings).await;
         }
         drop(greeting);
-        let mut http1 = Http1::new(stream, route, place).await?;
-        match self.over_http1(&mut http1, limits, &mut timings).await {
-            Ok(response) => Ok(self.http1_response(response, http1, connections, timings)),
-            Err(failed) => Err(failed.error),
-        }
+        let mut http1 = Http1::new(stream, route, place).await.map_err(Failed::of)?;
+        let response = self.over_http1(&mut http1, limits, &mut timings).await?;
+        Ok(self.http1_response(response, http1, connections, timings))
     }
 
     async fn over_http1(
@@ -214,7 +228,11 @@ impl<'a> Hop<'a> {
 
     /// Whether it might go over a connection that many share.
     fn may_share(&self) -> bool {
-        self.url.scheme() == "https" && self.settings.tls.may_share()
+        match self.settings.tls.http2() {
+            Http2::Never => false,
+            Http2::Offer => self.url.scheme() == "https",
+            Http2::Always => self.forwarding().is_none(),
+        }
     }
 
     /// Whose answer it will be.
