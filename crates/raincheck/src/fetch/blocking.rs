@@ -76,6 +76,11 @@ impl BlockingResponse {
         self.response.timings()
     }
 
+    /// Where what is so related to the response is, as [`Response::link`] has it.
+    pub fn link(&self, relation: &str) -> Option<Url> {
+        self.response.link(relation)
+    }
+
     /// How many bytes the body has, where known.
     pub fn length(&self) -> Option<u64> {
         self.response.length()

@@ -12,13 +12,13 @@ use http::{HeaderMap, HeaderValue, header};
 use tokio::runtime;
 
 use super::{
-    BlockingResponse, Cookies, Credentials, FetchError, Proxy, Request, Response, blocking,
+    BlockingResponse, Cookies, Credentials, FetchError, Payload, Proxy, Request, Response, blocking,
     credentials::{Challenges, Netrc},
     exchange::exchange,
     pool::Connections,
     proxy::{Except, Proxies},
     request::{Shown, header_of},
-    tls::{self, Identity, Tls, TlsSettings, Trust},
+    tls::{self, Http2, Identity, Tls, TlsSettings, Trust},
 };
 
 /// What requests have in common: headers, time limits, redirects. Cloning it is cheap, and the clones are the same.
@@ -41,6 +41,7 @@ pub struct ClientBuilder {
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) headers: HeaderMap,
+    pub(super) query: Vec<(String, String)>,
     pub(super) connect: Option<Duration>,
     pub(super) idle: Option<Duration>,
     pub(super) total: Option<Duration>,
@@ -64,13 +65,14 @@ impl Client {
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("raincheck/", env!("CARGO_PKG_VERSION"))));
         headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-        let tls = TlsSettings { trust: Trust::System, identity: None, http2: true };
+        let tls = TlsSettings { trust: Trust::System, identity: None, http2: Http2::Offer };
         ClientBuilder {
             tls: tls.clone(),
             proxy: None,
             no_proxy: None,
             settings: Settings {
                 headers,
+                query: Vec::new(),
                 connect: Some(Duration::from_secs(10)),
                 idle: Some(Duration::from_secs(30)),
                 total: None,
@@ -131,6 +133,42 @@ impl Client {
         self.fetch(Request::head(url)?).await
     }
 
+    /// Sends `body` to this URL: bytes, text, or another [`Payload`]. [`Client::fetch`] says the rest.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::get`]; and [`FetchError::File`] if a file that shall be sent cannot be read.
+    pub async fn post(&self, url: &str, body: impl Into<Payload>) -> Result<Response, FetchError> {
+        self.fetch(Request::post(url)?.body(body)).await
+    }
+
+    /// Puts `body` there. As [`Client::post`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::post`].
+    pub async fn put(&self, url: &str, body: impl Into<Payload>) -> Result<Response, FetchError> {
+        self.fetch(Request::put(url)?.body(body)).await
+    }
+
+    /// Changes what is there by what `body` says. As [`Client::post`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::post`].
+    pub async fn patch(&self, url: &str, body: impl Into<Payload>) -> Result<Response, FetchError> {
+        self.fetch(Request::patch(url)?.body(body)).await
+    }
+
+    /// Deletes what is there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::get`].
+    pub async fn delete(&self, url: &str) -> Result<Response, FetchError> {
+        self.fetch(Request::delete(url)?).await
+    }
+
     /// The same as [`Client::fetch`] for code that is not async: it waits on the calling thread.
     ///
     /// Each thread keeps connections of its own, as many as the client may have.
@@ -164,6 +202,60 @@ impl Client {
     /// ```
     pub fn fetch_blocking(&self, request: Request) -> Result<BlockingResponse, FetchError> {
         blocking::fetch(self, request)
+    }
+
+    /// [`Client::get`] for code that is not async. [`Client::fetch_blocking`] says the rest.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::InvalidUrl`], and as for [`Client::fetch_blocking`].
+    pub fn get_blocking(&self, url: &str) -> Result<BlockingResponse, FetchError> {
+        self.fetch_blocking(Request::get(url)?)
+    }
+
+    /// [`Client::head`] for code that is not async.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::get_blocking`].
+    pub fn head_blocking(&self, url: &str) -> Result<BlockingResponse, FetchError> {
+        self.fetch_blocking(Request::head(url)?)
+    }
+
+    /// [`Client::post`] for code that is not async.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::get_blocking`]; and [`FetchError::File`] if a file that shall be sent cannot be read.
+    pub fn post_blocking(&self, url: &str, body: impl Into<Payload>) -> Result<BlockingResponse, FetchError> {
+        self.fetch_blocking(Request::post(url)?.body(body))
+    }
+
+    /// [`Client::put`] for code that is not async.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::post_blocking`].
+    pub fn put_blocking(&self, url: &str, body: impl Into<Payload>) -> Result<BlockingResponse, FetchError> {
+        self.fetch_blocking(Request::put(url)?.body(body))
+    }
+
+    /// [`Client::patch`] for code that is not async.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::post_blocking`].
+    pub fn patch_blocking(&self, url: &str, body: impl Into<Payload>) -> Result<BlockingResponse, FetchError> {
+        self.fetch_blocking(Request::patch(url)?.body(body))
+    }
+
+    /// [`Client::delete`] for code that is not async.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::get_blocking`].
+    pub fn delete_blocking(&self, url: &str) -> Result<BlockingResponse, FetchError> {
+        self.fetch_blocking(Request::delete(url)?)
     }
 
     /// The connections of the runtime that this runs on. A socket cannot leave its runtime.
@@ -209,6 +301,12 @@ impl ClientBuilder {
         let (name, value) = header_of(name, value)?;
         self.settings.headers.insert(name, value);
         Ok(self)
+    }
+
+    /// Adds names and values to the URL of every request, whatever its host; but not to those that a redirect names.
+    pub fn query(mut self, fields: &[(&str, &str)]) -> Self {
+        self.settings.query.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self
     }
 
     /// How long making a connection may take; 10 seconds unless told otherwise, `None` for as long as it takes.
@@ -326,10 +424,10 @@ impl ClientBuilder {
         Ok(self)
     }
 
-    /// Whether HTTP/2 is spoken with servers that can; it is unless told otherwise. All requests to a host then share a
-    /// connection.
-    pub fn http2(mut self, allowed: bool) -> Self {
-        self.tls.http2 = allowed;
+    /// When HTTP/2 is spoken; unless told, with servers that choose it. All requests to a host then share a connection.
+    /// With a proxy that is given requests itself, those for `http://`, it is not.
+    pub fn http2(mut self, when: Http2) -> Self {
+        self.tls.http2 = when;
         self
     }
 
@@ -351,7 +449,7 @@ impl ClientBuilder {
     ///
     /// [`FetchError::Invalid`] if the environment names a proxy that is none.
     pub fn build(mut self) -> Result<Client, FetchError> {
-        self.settings.proxy_tls = Arc::new(Tls::new(TlsSettings { http2: false, ..self.tls.clone() }));
+        self.settings.proxy_tls = Arc::new(Tls::new(TlsSettings { http2: Http2::Never, ..self.tls.clone() }));
         self.settings.tls = Arc::new(Tls::new(self.tls));
         self.settings.proxies = match self.proxy {
             Some(proxy) => Proxies { http: proxy.clone(), https: proxy, except: Except::default() },

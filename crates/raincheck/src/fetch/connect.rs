@@ -18,6 +18,7 @@ use tokio_rustls::client::TlsStream;
 use super::{
     FetchError, Proxy, TimeLimit, Timings,
     client::Settings,
+    connection::Limits,
     route::Route,
     tls::{self, Tls},
 };
@@ -46,11 +47,11 @@ pub(super) async fn stream(
     settings: &Settings,
     tls: &Tls,
     route: Route<'_>,
-    total: Option<(Instant, Duration)>,
+    limits: Limits,
     timings: &mut Timings,
 ) -> Result<Stream, FetchError> {
-    let connect = settings.connect.map(|limit| (Instant::now() + limit, limit, TimeLimit::Connect));
-    let total = total.map(|(until, limit)| (until, limit, TimeLimit::Total));
+    let connect = limits.connect.map(|limit| (Instant::now() + limit, limit, TimeLimit::Connect));
+    let total = limits.total.map(|(until, limit)| (until, limit, TimeLimit::Total));
     let made = async {
         let mut stream = match route.proxy {
             None => Stream::Plain(tcp(route.host, route.port, timings).await?),

@@ -4,17 +4,23 @@
 
 use std::{
     future::{Future, poll_fn},
+    io,
     pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http::Method;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1, http2},
+    rt::{Read, ReadBufCursor, Write},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::Sleep;
@@ -23,6 +29,7 @@ use super::{
     FetchError, TimeLimit,
     connect::Stream,
     error::is_refused,
+    payload::Sending,
     pool::{self, Connections, Place},
     route::OwnedRoute,
 };
@@ -39,13 +46,10 @@ const HEADERS_AT_MOST: u32 = 256 << 10;
 /// A connection that nothing comes from for this long is asked whether it lives, and given as long to say so.
 const PING_AFTER: Duration = Duration::from_secs(15);
 
-/// A body that is sent: there from the start.
-pub(super) struct Payload(pub(super) Option<Bytes>);
-
 /// An HTTP/1 connection. Dropping it closes it.
 pub(super) struct Http1 {
-    sender: http1::SendRequest<Payload>,
-    connection: http1::Connection<TokioIo<Stream>, Payload>,
+    sender: http1::SendRequest<Sending>,
+    connection: http1::Connection<TokioIo<Stream>, Sending>,
     ended: bool,
     pub(super) watch: Watch,
     pub(super) route: OwnedRoute,
@@ -62,8 +66,10 @@ pub(super) struct Failed {
 
 /// What has become of a request that has no response.
 pub(super) enum Fate {
-    /// The server has done nothing about it: nothing of it was sent, or the server says so.
-    Untouched,
+    /// The server says that it has done nothing about it.
+    Refused,
+    /// Nothing of it was sent.
+    Unsent,
     /// It was sent, and nothing came back.
     Unknown,
     /// Something came back, or did not come in time.
@@ -78,7 +84,7 @@ impl Http1 {
             sender,
             connection,
             ended: false,
-            watch: Watch::new(Limits { idle: None, total: None }),
+            watch: Watch::new(Limits::default()),
             route,
             idle_since: Instant::now(),
             place,
@@ -88,11 +94,12 @@ impl Http1 {
     /// Sends a request and waits for the head of its response.
     pub(super) async fn send(
         &mut self,
-        request: http::Request<Payload>,
+        request: http::Request<Sending>,
         limits: Limits,
     ) -> Result<http::Response<Incoming>, Failed> {
+        let moved = request.body().moved();
         let mut response = pin!(self.sender.try_send_request(request));
-        self.watch.start(limits);
+        self.watch.start(limits, moved);
         poll_fn(|cx| {
             if !self.ended {
                 self.ended = Pin::new(&mut self.connection).poll(cx).is_ready();
@@ -149,18 +156,20 @@ impl Failed {
     /// Whether the request can be sent again without being done twice.
     pub(super) fn can_repeat(&self, method: &Method) -> bool {
         match self.request {
-            Fate::Untouched => true,
+            Fate::Refused | Fate::Unsent => true,
             Fate::Unknown => method.is_idempotent(),
             Fate::Failed => false,
         }
     }
 }
 
-impl From<TrySendError<http::Request<Payload>>> for Failed {
-    fn from(failed: TrySendError<http::Request<Payload>>) -> Self {
+impl From<TrySendError<http::Request<Sending>>> for Failed {
+    fn from(failed: TrySendError<http::Request<Sending>>) -> Self {
         let error = FetchError::before_response(failed.error());
-        let request = if failed.message().is_some() || is_refused(failed.error()) {
-            Fate::Untouched
+        let request = if is_refused(failed.error()) {
+            Fate::Refused
+        } else if failed.message().is_some() {
+            Fate::Unsent
         } else if matches!(error, FetchError::Reset { .. }) {
             Fate::Unknown
         } else {
@@ -184,23 +193,63 @@ pub(super) async fn http2(
         .max_header_list_size(HEADERS_AT_MOST)
         .keep_alive_interval(PING_AFTER)
         .keep_alive_timeout(PING_AFTER)
-        .handshake(TokioIo::new(stream))
+        .handshake(Placed { io: TokioIo::new(stream), _place: place })
         .await
         .map_err(|error| FetchError::before_response(&error))?;
     let driver = tokio::spawn(async move {
         // Those who have requests on it hear of its end by these.
         let _ = connection.await;
-        drop(place);
     });
     Ok(connections.share(route, sender, driver.abort_handle()))
+}
+
+/// A connection with its place, which is passed on when it is closed. A server that goes away takes no more requests,
+/// and still answers those that it has: the connection is open longer than it is shared.
+struct Placed {
+    io: TokioIo<Stream>,
+    // Last, so that the connection is closed before.
+    _place: Place,
+}
+
+impl Read for Placed {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, to: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, to)
+    }
+}
+
+impl Write for Placed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, pieces)
+    }
 }
 
 /// Sends a request over a shared connection and waits for the head of its response.
 pub(super) async fn send_http2(
     stream: &mut pool::Stream,
-    request: http::Request<Payload>,
+    request: http::Request<Sending>,
     watch: &mut Watch,
 ) -> Result<http::Response<Incoming>, Failed> {
+    watch.moved = request.body().moved();
     let mut response = pin!(stream.sender.try_send_request(request));
     poll_fn(|cx| match response.as_mut().poll(cx) {
         Poll::Ready(response) => Poll::Ready(response.map_err(Failed::from)),
@@ -209,9 +258,10 @@ pub(super) async fn send_http2(
     .await
 }
 
-/// What a response may take.
-#[derive(Clone, Copy)]
+/// How long what leads to a response may take, and the response.
+#[derive(Clone, Copy, Default)]
 pub(super) struct Limits {
+    pub(super) connect: Option<Duration>,
     pub(super) idle: Option<Duration>,
     pub(super) total: Option<(Instant, Duration)>,
 }
@@ -223,16 +273,19 @@ pub(super) struct Watch {
     timer: Option<Pin<Box<Sleep>>>,
     limits: Limits,
     quiet_since: Option<Instant>,
+    /// Whether something of the request has gone meanwhile.
+    moved: Option<Arc<AtomicBool>>,
 }
 
 impl Watch {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { timer: None, limits, quiet_since: None }
+        Self { timer: None, limits, quiet_since: None, moved: None }
     }
 
     /// Starts over, for another request.
-    pub(super) fn start(&mut self, limits: Limits) {
+    fn start(&mut self, limits: Limits, moved: Option<Arc<AtomicBool>>) {
         self.limits = limits;
+        self.moved = moved;
         self.quiet_since = None;
     }
 
@@ -243,6 +296,9 @@ impl Watch {
 
     /// Ready when a limit has run out. To be asked when there is nothing else to do.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<FetchError> {
+        if self.moved.as_ref().is_some_and(|moved| moved.swap(false, Ordering::Relaxed)) {
+            self.stir();
+        }
         let idle = match self.limits.idle {
             Some(idle) => {
                 let since = *self.quiet_since.get_or_insert_with(Instant::now);
@@ -268,19 +324,23 @@ impl Watch {
     }
 }
 
-impl Body for Payload {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
-    }
+    #[test]
+    fn a_server_that_takes_a_long_payload_is_not_silent() {
+        let idle = Duration::from_secs(10);
+        let moved = Arc::new(AtomicBool::new(true));
+        let mut watch = Watch::new(Limits { idle: Some(idle), ..Limits::default() });
+        watch.moved = Some(Arc::clone(&moved));
+        let run = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let mut poll_after_20_seconds = || {
+            watch.quiet_since = Instant::now().checked_sub(Duration::from_secs(20));
+            run.block_on(poll_fn(|cx| Poll::Ready(watch.poll(cx))))
+        };
 
-    fn is_end_stream(&self) -> bool {
-        self.0.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
+        assert!(poll_after_20_seconds().is_pending());
+        assert_eq!(poll_after_20_seconds(), Poll::Ready(FetchError::TimedOut { what: TimeLimit::Idle, limit: idle }));
     }
 }

@@ -242,7 +242,7 @@ fn quoted(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
-fn random() -> String {
+pub(super) fn random() -> String {
     let mut bytes = [0; 16];
     // What cannot be had from the system is made of what differs from one call to the next; nobody's secret hangs on it.
     if rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes).is_err() {

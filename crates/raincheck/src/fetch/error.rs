@@ -4,6 +4,8 @@ use std::{fmt, io, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::payload::Unreadable;
+
 /// Why something could not be fetched.
 ///
 /// It can be cloned, compared and written down by serde, so what the system or a peer said is kept as text. No password
@@ -118,7 +120,7 @@ pub enum FetchError {
         /// The checksum that it has.
         found: String,
     },
-    /// The file could not be written or put under its name.
+    /// The file could not be written or put under its name; or a file that was to be sent could not be read.
     File {
         /// Which file.
         path: PathBuf,
@@ -179,6 +181,9 @@ impl FetchError {
 
     /// What hyper says went wrong before there was a response.
     pub(super) fn before_response(error: &hyper::Error) -> Self {
+        if let Some(unreadable) = cause::<Unreadable>(error) {
+            return unreadable.into();
+        }
         let reason = whole(error);
         if let Some(io) = cause::<io::Error>(error) {
             return match io.kind() {
@@ -209,9 +214,12 @@ impl FetchError {
 /// Whether the server says that it has done nothing about a request.
 pub(super) fn is_refused(error: &hyper::Error) -> bool {
     cause::<h2::Error>(error).is_some_and(|error| {
+        let reason = error.reason();
+        // A server that goes away says how far it got, and only requests behind that have this error. Of one that has
+        // had too much from us nothing is asked again at once.
         error.is_remote()
-            && (error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)
-                || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
+            && (error.is_go_away() && reason != Some(h2::Reason::ENHANCE_YOUR_CALM)
+                || error.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM))
     })
 }
 

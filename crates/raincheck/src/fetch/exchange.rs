@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode, Uri, Version,
     header::{self, AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION},
@@ -16,14 +15,20 @@ use super::{
     body::{ACCEPTED, Body, Decoder},
     client::Settings,
     connect,
-    connection::{self, Failed, Fate, Http1, Limits, Payload, Watch},
+    connection::{self, Failed, Fate, Http1, Limits, Watch},
+    payload::{Payload, Sending},
     pool::{Connections, Given, Greeting, Place, Stream},
     request::{shown, shown_text, usable},
     route::{OwnedRoute, Route},
+    tls::Http2,
 };
 
 /// Of a body that nobody wants, so much is read to keep the connection.
 const DRAINED_AT_MOST: u64 = 64 << 10;
+
+/// So often is a request sent again that servers have not looked at: they may close a connection after so many requests,
+/// which others have used up.
+const SENT_AGAIN_AT_MOST: u32 = 10;
 
 /// Sends `request`, and what it leads to, until there is a response that leads no further.
 pub(super) async fn exchange(
@@ -32,10 +37,12 @@ pub(super) async fn exchange(
     request: &Request,
 ) -> Result<Response, FetchError> {
     let total = request.total().or(settings.total).map(|total| (Instant::now() + total, total));
+    let limits =
+        Limits { connect: request.connect().or(settings.connect), idle: request.idle().or(settings.idle), total };
     let mut redirects = Vec::new();
     let mut hop = Hop::first(settings, request)?;
     loop {
-        let mut response = hop.send(connections, Limits { idle: settings.idle, total }).await?;
+        let mut response = hop.send(connections, limits).await?;
         if let Some(cookies) = &settings.cookies {
             cookies.take(&hop.url, response.headers());
         }
@@ -43,7 +50,7 @@ pub(super) async fn exchange(
             drain(response).await;
             continue;
         }
-        let Some(location) = redirection(&response) else {
+        let Some(location) = redirection(&response).filter(|_| request.follows()) else {
             response.redirects = redirects;
             if hop.decodes {
                 decode(&mut response);
@@ -65,7 +72,7 @@ struct Hop<'a> {
     method: Method,
     url: Url,
     headers: HeaderMap,
-    payload: Option<Bytes>,
+    payload: Option<Payload>,
     cap: u64,
     decodes: bool,
     /// Who asks here.
@@ -92,7 +99,10 @@ impl<'a> Hop<'a> {
         if decodes {
             headers.entry(header::ACCEPT_ENCODING).or_insert(ACCEPTED);
         }
-        let (url, in_url) = without_credentials(request.url().clone());
+        let (mut url, in_url) = without_credentials(request.url().clone());
+        if !settings.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&settings.query);
+        }
         let credentials = request.own_credentials().cloned().or(in_url).or_else(|| settings.credentials_for(&url));
         Ok(Self {
             settings,
@@ -110,26 +120,37 @@ impl<'a> Hop<'a> {
     /// Sends it over an open connection where there is one.
     ///
     /// Such a connection may have been closed by the server just before, which says nothing about this request: it is
-    /// then sent once more, over a new one.
+    /// then sent once more, over a new one. So it is, some times, if the server says that it has done nothing about it.
     async fn send(&self, connections: &Connections, limits: Limits) -> Result<Response, FetchError> {
         let mut timings = Timings::default();
-        let mut shared_before = false;
-        let (place, greeting) = loop {
-            match connections.take(self.route(), self.may_share(), limits.total).await? {
-                Given::Place(place, greeting) => break (place, greeting),
+        let mut sent_again = 0;
+        let mut lost_before = false;
+        loop {
+            let (place, greeting) = match connections.take(self.route(), self.may_share(), limits.total).await? {
+                Given::Place(place, greeting) => (place, greeting),
                 Given::Http1(mut http1) => match self.over_http1(&mut http1, limits, &mut timings).await {
                     Ok(response) => return Ok(self.http1_response(response, http1, connections, timings)),
-                    Err(failed) if failed.can_repeat(&self.method) => break (http1.into_place(), None),
+                    Err(failed) if failed.can_repeat(&self.method) => (http1.into_place(), None),
                     Err(failed) => return Err(failed.error),
                 },
                 Given::Http2(stream) => match self.over_http2(stream, connections, limits, timings).await {
                     Ok(response) => return Ok(response),
-                    Err(failed) if failed.can_repeat(&self.method) && !shared_before => shared_before = true,
+                    Err(failed)
+                        if failed.can_repeat(&self.method) && sent_again < SENT_AGAIN_AT_MOST && !lost_before =>
+                    {
+                        lost_before = matches!(failed.request, Fate::Unknown);
+                        sent_again += 1;
+                        continue;
+                    }
                     Err(failed) => return Err(failed.error),
                 },
+            };
+            match Box::pin(self.send_over_new(place, greeting, connections, limits, timings)).await {
+                Ok(response) => return Ok(response),
+                Err(Failed { request: Fate::Refused, .. }) if sent_again < SENT_AGAIN_AT_MOST => sent_again += 1,
+                Err(failed) => return Err(failed.error),
             }
-        };
-        Box::pin(self.send_over_new(place, greeting, connections, limits, timings)).await
+        }
     }
 
     async fn send_over_new(
@@ -139,26 +160,24 @@ impl<'a> Hop<'a> {
         connections: &Connections,
         limits: Limits,
         mut timings: Timings,
-    ) -> Result<Response, FetchError> {
+    ) -> Result<Response, Failed> {
         let forwarding = self.forwarding();
         let tls = if forwarding.is_some() { &self.settings.proxy_tls } else { &self.settings.tls };
-        let stream = connect::stream(self.settings, tls, self.route(), limits.total, &mut timings).await;
+        let stream = connect::stream(self.settings, tls, self.route(), limits, &mut timings).await;
         let stream = stream.map_err(|error| match forwarding {
-            Some(proxy) if !matches!(error, FetchError::TimedOut { .. }) => proxy.failed(error),
-            _ => error,
+            Some(proxy) if !matches!(error, FetchError::TimedOut { .. }) => Failed::of(proxy.failed(error)),
+            _ => Failed::of(error),
         })?;
         let route = OwnedRoute::from(self.route());
-        if stream.is_http2() {
-            let stream = connection::http2(stream, route, place, connections).await?;
+        if stream.is_http2() || tls.http2() == Http2::Always {
+            let stream = connection::http2(stream, route, place, connections).await.map_err(Failed::of)?;
             drop(greeting);
-            return self.over_http2(stream, connections, limits, timings).await.map_err(|failed| failed.error);
+            return self.over_http2(stream, connections, limits, timings).await;
         }
         drop(greeting);
-        let mut http1 = Http1::new(stream, route, place).await?;
-        match self.over_http1(&mut http1, limits, &mut timings).await {
-            Ok(response) => Ok(self.http1_response(response, http1, connections, timings)),
-            Err(failed) => Err(failed.error),
-        }
+        let mut http1 = Http1::new(stream, route, place).await.map_err(Failed::of)?;
+        let response = self.over_http1(&mut http1, limits, &mut timings).await?;
+        Ok(self.http1_response(response, http1, connections, timings))
     }
 
     async fn over_http1(
@@ -209,7 +228,11 @@ impl<'a> Hop<'a> {
 
     /// Whether it might go over a connection that many share.
     fn may_share(&self) -> bool {
-        self.url.scheme() == "https" && self.settings.tls.may_share()
+        match self.settings.tls.http2() {
+            Http2::Never => false,
+            Http2::Offer => self.url.scheme() == "https",
+            Http2::Always => self.forwarding().is_none(),
+        }
     }
 
     /// Whose answer it will be.
@@ -238,7 +261,7 @@ impl<'a> Hop<'a> {
         self.settings.proxies.find(&self.url).filter(|proxy| proxy.forwards())
     }
 
-    fn http1_request(&self) -> Result<http::Request<Payload>, FetchError> {
+    fn http1_request(&self) -> Result<http::Request<Sending>, FetchError> {
         let forwarding = self.forwarding();
         let uri = if forwarding.is_some() {
             let whole = &self.url[..Position::AfterQuery];
@@ -257,7 +280,7 @@ impl<'a> Hop<'a> {
         Ok(request)
     }
 
-    fn http2_request(&self) -> Result<http::Request<Payload>, FetchError> {
+    fn http2_request(&self) -> Result<http::Request<Sending>, FetchError> {
         let host = &self.url[Position::BeforeHost..Position::AfterPort];
         let target = &self.url[Position::BeforePath..Position::AfterQuery];
         let uri = Uri::builder()
@@ -273,12 +296,23 @@ impl<'a> Hop<'a> {
         Ok(request)
     }
 
-    fn request(&self, uri: Uri, version: Version) -> Result<http::Request<Payload>, FetchError> {
-        let mut request = http::Request::new(Payload(self.payload.clone()));
+    fn request(&self, uri: Uri, version: Version) -> Result<http::Request<Sending>, FetchError> {
+        let payload = self.payload.as_ref().map_or_else(|| Ok(Sending::nothing()), Payload::open)?;
+        let says_nothing = payload.length() == 0 && [Method::POST, Method::PUT, Method::PATCH].contains(&self.method);
+        let mut request = http::Request::new(payload);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;
         *request.version_mut() = version;
         *request.headers_mut() = self.headers.clone();
+        if let Some(content_type) = self.payload.as_ref().and_then(Payload::content_type) {
+            let content_type = HeaderValue::from_str(content_type)
+                .map_err(|_| FetchError::invalid("the type of the payload cannot be sent"))?;
+            request.headers_mut().entry(header::CONTENT_TYPE).or_insert(content_type);
+        }
+        if says_nothing {
+            // Servers ask for the length of what such a request brings.
+            request.headers_mut().entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
+        }
         if self.forwarding().is_none() {
             // It would reach the server.
             request.headers_mut().remove(PROXY_AUTHORIZATION);

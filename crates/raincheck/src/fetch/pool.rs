@@ -21,7 +21,8 @@ use tokio::{sync::oneshot, task::AbortHandle};
 
 use super::{
     FetchError, TimeLimit,
-    connection::{Http1, Payload},
+    connection::Http1,
+    payload::Sending,
     route::{OwnedRoute, Route},
 };
 
@@ -68,7 +69,7 @@ struct State {
 /// A connection that many requests can use at once.
 struct Shared {
     route: OwnedRoute,
-    sender: http2::SendRequest<Payload>,
+    sender: http2::SendRequest<Sending>,
     streams: Arc<AtomicUsize>,
     /// Ends the task that drives it, and with it the connection.
     driver: AbortHandle,
@@ -98,7 +99,7 @@ pub(super) struct Place {
 
 /// One request's share of an HTTP/2 connection. Dropping it gives it back.
 pub(super) struct Stream {
-    pub(super) sender: http2::SendRequest<Payload>,
+    pub(super) sender: http2::SendRequest<Sending>,
     share: Share,
 }
 
@@ -174,7 +175,7 @@ impl Connections {
     }
 
     /// Lets many share a connection that has been made, the caller first.
-    pub(super) fn share(&self, route: OwnedRoute, sender: http2::SendRequest<Payload>, driver: AbortHandle) -> Stream {
+    pub(super) fn share(&self, route: OwnedRoute, sender: http2::SendRequest<Sending>, driver: AbortHandle) -> Stream {
         let streams = Arc::new(AtomicUsize::new(1));
         let share = Share { streams: Arc::clone(&streams), route: route.clone(), pool: Arc::clone(&self.pool) };
         self.pool.lock().shared.push(Shared { route, sender: sender.clone(), streams, driver });
@@ -270,7 +271,7 @@ impl State {
         self.idle.remove(at)
     }
 
-    fn share_of(&mut self, route: Route<'_>) -> Option<(http2::SendRequest<Payload>, Arc<AtomicUsize>)> {
+    fn share_of(&mut self, route: Route<'_>) -> Option<(http2::SendRequest<Sending>, Arc<AtomicUsize>)> {
         self.shared.retain(|shared| !shared.sender.is_closed());
         let shared = self
             .shared

@@ -2,12 +2,11 @@
 
 use std::{fmt, time::Duration};
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{Credentials, FetchError};
+use super::{Credentials, FetchError, Payload};
 
 /// What is wanted, and how to ask for it.
 ///
@@ -20,11 +19,14 @@ pub struct Request {
     method: Method,
     #[serde(with = "as_pairs")]
     headers: HeaderMap,
-    body: Option<Bytes>,
+    body: Option<Payload>,
     credentials: Option<Credentials>,
     decode: Option<bool>,
+    connect: Option<Duration>,
+    idle: Option<Duration>,
     total: Option<Duration>,
     largest: Option<u64>,
+    unfollowed: bool,
 }
 
 impl Request {
@@ -101,6 +103,15 @@ impl Request {
         Self::new(Method::DELETE, url)
     }
 
+    /// An OPTIONS request.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Request::new`].
+    pub fn options(url: &str) -> Result<Self, FetchError> {
+        Self::new(Method::OPTIONS, url)
+    }
+
     /// A request for a URL that is known to be of `http` or `https`.
     pub(crate) fn of(method: Method, url: Url) -> Self {
         Self {
@@ -110,8 +121,11 @@ impl Request {
             body: None,
             credentials: None,
             decode: None,
+            connect: None,
+            idle: None,
             total: None,
             largest: None,
+            unfollowed: false,
         }
     }
 
@@ -133,8 +147,9 @@ impl Request {
         self
     }
 
-    /// Sends `body` with the request.
-    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+    /// Sends `body` with the request: bytes, text, a [`Multipart`](super::Multipart), or another [`Payload`]. The header
+    /// `Content-Type` is the payload's own, unless the request or the client has one.
+    pub fn body(mut self, body: impl Into<Payload>) -> Self {
         self.body = Some(body.into());
         self
     }
@@ -144,17 +159,13 @@ impl Request {
     /// # Errors
     ///
     /// [`FetchError::Invalid`] if it cannot be written as JSON, such as a map whose keys are no texts.
-    pub fn json(mut self, value: &impl Serialize) -> Result<Self, FetchError> {
-        let json = serde_json::to_vec(value).map_err(|error| FetchError::invalid(format_args!("no JSON: {error}")))?;
-        self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Ok(self.body(json))
+    pub fn json(self, value: &impl Serialize) -> Result<Self, FetchError> {
+        Ok(self.body(Payload::json(value)?))
     }
 
     /// Sends names and values as a form does.
-    pub fn form(mut self, fields: &[(&str, &str)]) -> Self {
-        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        self.body(form)
+    pub fn form(self, fields: &[(&str, &str)]) -> Self {
+        self.body(Payload::form(fields))
     }
 
     /// Adds names and values to the URL, behind its `?`.
@@ -172,6 +183,24 @@ impl Request {
     /// The time that all of it may take, redirects and body included.
     pub fn timeout(mut self, total: Duration) -> Self {
         self.total = Some(total);
+        self
+    }
+
+    /// How long making a connection for it may take. Unless told, as the client says.
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect = Some(limit);
+        self
+    }
+
+    /// How long the server may be silent. Unless told, as the client says.
+    pub fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.idle = Some(limit);
+        self
+    }
+
+    /// Gives a redirect as the response, instead of going where it leads.
+    pub fn unfollowed(mut self) -> Self {
+        self.unfollowed = true;
         self
     }
 
@@ -209,12 +238,25 @@ impl Request {
         self.credentials.as_ref()
     }
 
-    pub(super) fn payload(&self) -> Option<&Bytes> {
+    pub(super) fn payload(&self) -> Option<&Payload> {
         self.body.as_ref()
     }
 
     pub(super) fn decodes(&self) -> Option<bool> {
         self.decode
+    }
+
+    /// Its own limits, in place of the client's.
+    pub(super) fn connect(&self) -> Option<Duration> {
+        self.connect
+    }
+
+    pub(super) fn idle(&self) -> Option<Duration> {
+        self.idle
+    }
+
+    pub(super) fn follows(&self) -> bool {
+        !self.unfollowed
     }
 
     pub(super) fn total(&self) -> Option<Duration> {
@@ -232,7 +274,7 @@ impl fmt::Debug for Request {
             .field("method", &self.method)
             .field("url", &shown(&self.url))
             .field("headers", &Shown(&self.headers))
-            .field("body", &self.body.as_ref().map(Bytes::len))
+            .field("body", &self.body)
             .finish_non_exhaustive()
     }
 }

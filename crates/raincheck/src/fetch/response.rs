@@ -14,6 +14,7 @@ use url::Url;
 use super::{
     FetchError,
     body::Body,
+    link,
     request::{Shown, shown},
     retry::retry_after,
 };
@@ -83,6 +84,36 @@ impl Response {
     /// What took how long.
     pub fn timings(&self) -> Timings {
         self.timings
+    }
+
+    /// Where the response says that what is so related to it is, by a `Link` header: the `next` page of a list, say.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{io::{Read, Write}, net::TcpListener};
+    /// # let server = TcpListener::bind("127.0.0.1:0")?;
+    /// # let site = format!("http://{}", server.local_addr()?);
+    /// # std::thread::spawn(move || for (stream, link) in server.incoming().zip(["Link: <?page=2>; rel=\"next\"\r\n", ""]) {
+    /// #     let mut stream = stream.unwrap();
+    /// #     stream.read(&mut [0; 1000]).unwrap();
+    /// #     write!(stream, "HTTP/1.1 200 OK\r\n{link}Content-Length: 4\r\nConnection: close\r\n\r\nrain").unwrap();
+    /// # });
+    /// use raincheck::fetch::{Client, Request};
+    ///
+    /// let client = Client::builder().build()?;
+    /// let mut pages = Vec::new();
+    /// let mut page = Some(format!("{site}/list"));
+    /// while let Some(url) = page.take() {
+    ///     let response = client.get_blocking(&url)?.error_for_status()?;
+    ///     page = response.link("next").map(String::from);
+    ///     pages.push(response.text()?);
+    /// }
+    /// assert_eq!(pages.len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn link(&self, relation: &str) -> Option<Url> {
+        link::find(self.headers(), &self.url, relation)
     }
 
     /// How many bytes the pieces will have together, where known.

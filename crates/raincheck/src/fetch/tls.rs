@@ -21,7 +21,19 @@ const HTTP1: &[u8] = b"http/1.1";
 pub(super) struct TlsSettings {
     pub(super) trust: Trust,
     pub(super) identity: Option<Arc<Identity>>,
-    pub(super) http2: bool,
+    pub(super) http2: Http2,
+}
+
+/// When HTTP/2 is spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Http2 {
+    /// With servers that choose it when a secure connection is agreed on.
+    #[default]
+    Offer,
+    /// With none.
+    Never,
+    /// With all, also without TLS: it is known that they speak nothing else, or can do without HTTP/1.1.
+    Always,
 }
 
 /// Whose certificates are believed.
@@ -53,8 +65,8 @@ impl Tls {
         Self { settings, connector: OnceLock::new() }
     }
 
-    /// Whether a connection might be shared by many requests.
-    pub(super) fn may_share(&self) -> bool {
+    /// When connections are shared by many requests.
+    pub(super) fn http2(&self) -> Http2 {
         self.settings.http2
     }
 
@@ -123,7 +135,11 @@ fn connector(settings: &TlsSettings) -> Result<TlsConnector, String> {
             .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
             .map_err(|error| error.to_string())?,
     };
-    config.alpn_protocols = if settings.http2 { vec![HTTP2.to_vec(), HTTP1.to_vec()] } else { vec![HTTP1.to_vec()] };
+    config.alpn_protocols = match settings.http2 {
+        Http2::Offer => vec![HTTP2.to_vec(), HTTP1.to_vec()],
+        Http2::Never => vec![HTTP1.to_vec()],
+        Http2::Always => vec![HTTP2.to_vec()],
+    };
     Ok(TlsConnector::from(Arc::new(config)))
 }
 

@@ -198,10 +198,8 @@ impl Line {
     /// Ends this process and all that its tasks have started: nobody is left whom they could serve.
     fn end_with_all(&self) -> ! {
         kin::kill_marked(std::slice::from_ref(&self.mark));
-        let me = rustix::process::getpid();
-        if rustix::process::getpgrp() == me {
-            kin::kill_with_children(me);
-        }
+        // There is no group of this number unless this process leads it.
+        kin::kill_with_children(rustix::process::getpid());
         leave(1);
     }
 

@@ -1,5 +1,7 @@
 //! One request, one response.
 
+use std::time::Duration;
+
 use raincheck::fetch::{Client, FetchError, Request};
 
 use crate::{
@@ -64,4 +66,42 @@ fn a_redirect_is_followed_and_noted() {
     assert_eq!(response.redirects().len(), 1);
     assert_eq!(response.redirects()[0].status, 302);
     assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn a_redirect_is_the_response_for_who_does_not_want_it_followed() {
+    let server = Server::answering(|_| status("302 Found", "Location: /to\r\n"));
+
+    let (response, _) = fetched(Request::get(&server.url("/from")).unwrap().unfollowed()).unwrap();
+
+    assert_eq!(response.status(), 302);
+    assert_eq!(response.headers()["location"], "/to");
+    assert_eq!(response.redirects(), []);
+}
+
+#[test]
+fn what_all_urls_have_in_common_is_not_added_to_redirects() {
+    let server = Server::answering(|request| match path(request) {
+        "/from?own=1&lang=en&key=a+b" => status("302 Found", "Location: /to?own=2\r\n"),
+        other => ok(other),
+    });
+    let client = Client::builder().query(&[("lang", "en")]).query(&[("key", "a b")]).build().unwrap();
+
+    let (_, body) = fetched_by(&client, Request::get(&server.url("/from?own=1")).unwrap()).unwrap();
+
+    assert_eq!(body, "/to?own=2");
+}
+
+#[test]
+fn a_requests_own_limits_stand_instead_of_the_clients() {
+    let server = Server::new(|peer| peer.wait_for_end());
+    let client = Client::builder().idle_timeout(None).connect_timeout(None).build().unwrap();
+    let idle = Request::options(&server.url("/")).unwrap().idle_timeout(Duration::from_millis(10));
+    // It never says that its end of TLS is ready.
+    let connect = Request::options(&server.url("/").replace("http:", "https:")).unwrap();
+
+    let silent = fetched_by(&client, idle).unwrap_err();
+    let far = fetched_by(&client, connect.connect_timeout(Duration::from_millis(10))).unwrap_err();
+
+    assert_eq!([silent.kind(), far.kind()], ["idle-timeout", "connect-timeout"]);
 }

@@ -7,6 +7,8 @@ mod cookies;
 mod credentials;
 mod decoding;
 mod exchange;
+mod http2;
+mod payload;
 mod pool;
 mod proxy;
 mod server;

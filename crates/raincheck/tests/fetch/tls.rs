@@ -8,7 +8,7 @@ use std::{
 use http_body_util::Full;
 use hyper::{body::Bytes, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use raincheck::fetch::{Client, ClientBuilder, FetchError, Request};
+use raincheck::fetch::{Client, ClientBuilder, FetchError, Http2, Request};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use rustls::{
     RootCertStore, ServerConfig,
@@ -271,7 +271,7 @@ fn without_http2_requests_have_connections_of_their_own() {
         peer.send(ok("old"));
     });
 
-    let (response, _) = fetched_by(&trusting().http2(false).build().unwrap(), get(&server, "/")).unwrap();
+    let (response, _) = fetched_by(&trusting().http2(Http2::Never).build().unwrap(), get(&server, "/")).unwrap();
 
     assert_eq!(response.version(), http::Version::HTTP_11);
 }

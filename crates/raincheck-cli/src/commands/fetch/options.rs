@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
-use raincheck::fetch::{Client, ClientBuilder, Cookies, Credentials, Downloads, FetchError, Proxy, Retries};
+use raincheck::fetch::{Client, ClientBuilder, Cookies, Credentials, Downloads, FetchError, Http2, Proxy, Retries};
 
 use super::robots;
 use crate::args::duration;
@@ -67,6 +67,9 @@ pub(super) struct RequestOptions {
     /// Speak HTTP/1.1 alone, also where HTTP/2 is offered
     #[arg(long = "http1.1")]
     http1: bool,
+    /// Speak HTTP/2 alone, also where nothing is agreed on: with http:// (h2c)
+    #[arg(long, conflicts_with = "http1")]
+    http2: bool,
     /// Follow so many redirects
     #[arg(long, value_name = "N", default_value_t = 20)]
     max_redirects: usize,
@@ -183,10 +186,18 @@ impl RequestOptions {
             .redirects(self.max_redirects)
             .largest(self.max_size)
             .decode(self.compressed)
-            .http2(!self.http1)
+            .http2(self.http2())
             .build()
             .map_err(unusable)?;
         Ok(Made { client, cookies })
+    }
+
+    fn http2(&self) -> Http2 {
+        match (self.http1, self.http2) {
+            (true, _) => Http2::Never,
+            (false, true) => Http2::Always,
+            (false, false) => Http2::Offer,
+        }
     }
 
     fn with_cookies(
