@@ -9,6 +9,7 @@ mod decoding;
 mod exchange;
 mod pool;
 mod proxy;
+mod segments;
 mod server;
 mod tls;
 
