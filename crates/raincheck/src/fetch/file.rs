@@ -26,7 +26,7 @@ use super::checksum::Hasher;
 const BUFFER: usize = 128 * 1024;
 /// So many subfolders are held open.
 const OPEN_FOLDERS: usize = 64;
-/// A URL and a validator have room in it, and a line for each stretch of a file of a terabyte.
+/// A URL and a validator have room in it, and a line for each stretch of a file of some hundred gigabytes.
 const LONGEST_NOTE: u64 = 32 * 1024 * 1024;
 
 /// A folder that files go into, and subfolders of it.

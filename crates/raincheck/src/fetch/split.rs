@@ -35,7 +35,7 @@ use super::{
 /// What is written at a time.
 const BUFFER: usize = 128 * 1024;
 /// So much of a piece comes before it is noted down.
-const BETWEEN_NOTES: u64 = 1024 * 1024;
+const BETWEEN_NOTES: u64 = 256 * 1024;
 
 const NOT_POISONED: &str = "nothing that can panic is done under the lock of a file in pieces";
 
