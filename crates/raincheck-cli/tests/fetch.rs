@@ -146,7 +146,10 @@ impl Run {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_raincheck"));
-        command.args(["fetch", "--dir"]).arg(self.dir.path().join("got")).args(args);
+        command.arg("fetch").args(args);
+        if !args.contains(&"-d") {
+            command.arg("--dir").arg(self.dir.path().join("got"));
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
             command.env_remove(name);
@@ -689,4 +692,18 @@ fn sums_from_a_list_are_checked_by_name() {
     fs::write(sums, "nonsense\n").unwrap();
     let refused = run.fetch(&["--sums", sums, &server.url("/a")]);
     assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
+fn what_is_no_folder_is_told() {
+    let run = Run::new();
+
+    for place in ["/dev/null", "/dev/null/below"] {
+        let output = run.fetch(&["-d", place, "http://127.0.0.1:1/a"]);
+
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).to_lowercase().contains("not a "), "{}", stderr(&output));
+    }
+    let output = run.fetch(&["-d", "/dev/null", "http://127.0.0.1:1/a"]);
+    assert!(stderr(&output).contains("`/dev/null` is not a folder"), "{}", stderr(&output));
 }

@@ -148,7 +148,7 @@ fn nginx(folder: &Path, port: u16, locations: &str) -> Running {
          events {{ worker_connections 1024; }}
          http {{
              {temporary} types {{}} default_type application/octet-stream; root {at}/www; keepalive_requests 100000;
-             log_format who '$http_x_run $request_uri $status'; access_log {at}/access.log who;
+             log_format who '$http_x_run $request_uri $status $http_range'; access_log {at}/access.log who;
              split_clients $request_id $fate {{ 5% error; 5% cut; 5% stall; 5% reset; 5% slow; * fine; }}
              limit_req_status 429; limit_req_zone $server_name$http_host zone=all:1m rate=800r/s;
              server {{ listen 127.0.0.1:{port}; reset_timedout_connection on; {locations} }}
@@ -254,6 +254,51 @@ fn killed_fifty_times_it_ends_with_every_file_and_asks_for_no_finished_one_again
     for (run, name, _) in site.log() {
         let Ok(run) = run.parse::<usize>() else { continue };
         assert!(!finished_before[run].contains(&name), "run {run} asked for `{name}`, which was there");
+    }
+}
+
+#[test]
+fn a_large_file_in_pieces_survives_twenty_kills_and_what_is_there_is_not_asked_for_again() {
+    const SIZE: usize = 32 << 20;
+    let site = Site::start(0, "sendfile off; location / { limit_rate 2m; }", &[]);
+    let whole: Vec<u8> = (0..SIZE as u32).map(|n| (n ^ (n / 251)) as u8).collect();
+    fs::write(site.folder.path().join("www/big"), &whole).unwrap();
+    let into = TempDir::new().unwrap();
+    let url = format!("http://127.0.0.1:{}/big", site.port);
+    let options = ["--segments", "4", "--segment-size", "1M", &url];
+    let note = || {
+        let parts = fs::read_dir(into.path().join(".raincheck-fetch/parts")).into_iter().flatten().flatten();
+        let note = parts.map(|part| part.path()).find(|path| path.to_string_lossy().ends_with("-note"))?;
+        let text = fs::read_to_string(note).ok()?;
+        let stretch = |line: &str| line.split_once('-').and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?));
+        Some(text.lines().skip(3).filter_map(stretch).collect::<Vec<std::ops::Range<usize>>>())
+    };
+    let mut dice = std::process::id() as u64;
+    let mut noted = vec![Vec::new()];
+    for run in 0..20 {
+        let mut command = site.fetch(into.path(), &["-H", &format!("X-Run: {run}")]);
+        let mut child = command.args(options).stderr(Stdio::null()).spawn().unwrap();
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        thread::sleep(Duration::from_millis(20 + (dice >> 33) % 500));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(fs::read(into.path().join("big")).is_ok_and(|got| got == whole) || !into.path().join("big").exists());
+        noted.push(note().unwrap_or_default());
+    }
+    let output = site.fetch(into.path(), &["-H", "X-Run: 20"]).args(options).output().unwrap();
+
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    assert!(fs::read(into.path().join("big")).unwrap() == whole);
+    assert_eq!(left_in(into.path()), ["big"]);
+    assert!(noted.iter().any(|noted| noted.len() > 1), "the kills came in the middle");
+    let log = fs::read_to_string(site.folder.path().join("access.log")).unwrap();
+    for line in log.lines() {
+        let parts: Vec<&str> = line.split(' ').collect();
+        let (Ok(run), Some(range)) = (parts[0].parse::<usize>(), parts[3].strip_prefix("bytes=")) else { continue };
+        let (start, end) = range.split_once('-').unwrap();
+        let (start, end): (usize, usize) = (start.parse().unwrap(), end.parse::<usize>().unwrap() + 1);
+        let again = noted[run].iter().find(|there| there.start < end && start < there.end);
+        assert!(again.is_none(), "run {run} asked for {start}-{end}, of which {again:?} was there");
     }
 }
 

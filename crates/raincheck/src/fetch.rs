@@ -93,8 +93,14 @@ mod download;
 mod downloads;
 #[cfg(unix)]
 mod file;
+#[cfg(unix)]
+mod note;
+#[cfg(unix)]
+mod pieces;
 mod retry;
 mod schedule;
+#[cfg(unix)]
+mod split;
 #[cfg(unix)]
 #[cfg_attr(
     feature = "process",

@@ -220,6 +220,7 @@ fn is_empty(dir: &Path) -> bool {
 
 fn no_journal(trouble: Trouble, dir: &Path) -> Error {
     match trouble {
+        Trouble::NoFolder => Error::usage(format!("`{}` is not a folder", dir.display())),
         Trouble::Held => Error::usage(format!("another `raincheck fetch` is at work in `{}`", dir.display()))
             .hint("wait until it is done, or choose another folder by `--dir`"),
         Trouble::Unknown(path) => Error::usage(format!("`{}` is no journal of this version", path.display())).hint(

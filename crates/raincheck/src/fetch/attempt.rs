@@ -3,32 +3,48 @@
 use std::{
     borrow::Cow,
     io,
+    ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use url::Url;
 
 use super::{
     Connections, Download, FetchError, Fetched, Request, Response,
-    checksum::Hasher,
-    download::Partial,
+    checksum::{Checksum, Hasher},
+    download::{Partial, Segments},
     downloads::{Job, Run},
-    file::{Draft, Folder, Taken},
+    file::{Draft, Folder, Taken, hash_all},
+    note::{Note, There},
+    pieces::{self, Pieces},
     retry::retry_after,
+    split::{Came, Opening, Piece, Rest, Split, Strip},
 };
 
 /// How much more has come before it is told again.
-const BETWEEN_NEWS: u64 = 256 * 1024;
+pub(super) const BETWEEN_NEWS: u64 = 256 * 1024;
 /// A body that nobody wants is read up to here, so that its connection can be used again.
 const WORTH_READING: u64 = 64 * 1024;
 const WORTH_WAITING: Duration = Duration::from_secs(1);
+/// A file that was last changed so long ago is not changed again within the same second.
+const SETTLED: Duration = Duration::from_secs(60);
 /// Before a body larger than this comes, it is made sure that its name is free.
 const LARGE: u64 = 1024 * 1024;
 
+/// What an attempt has come to.
+pub(super) enum Tried {
+    Fetched(Fetched),
+    /// It is large, and goes on in pieces.
+    Split(Box<Opening>),
+}
+
 impl Run {
     /// Asks for it, and takes in what comes.
-    pub(super) async fn attempt(&self, connections: &Connections, job: &mut Job) -> Result<Fetched, FetchError> {
+    pub(super) async fn attempt(&self, connections: &Connections, job: &mut Job) -> Result<Tried, FetchError> {
         let mut partial = self.partial_on_disk(job);
         loop {
             let request = ask(job, partial.as_ref());
@@ -84,7 +100,10 @@ impl Run {
         let (Some(folder), Some(name)) = (&self.folder, job.download.name()) else { return None };
         let temporary = job.download.temporary_name(name);
         let validator = validator(response)?;
-        if folder.noted(&temporary)? != note(&job.download, &validator) {
+        // With pieces, more can be made of it.
+        if self.segments(job, response).is_some()
+            || folder.noted(&temporary)? != note(&job.download, &validator, There::Beginning).write()
+        {
             return None;
         }
         let bytes = folder.partial(&temporary).filter(|bytes| *bytes > 0)?;
@@ -92,18 +111,15 @@ impl Run {
     }
 
     /// Takes in a response, whatever it is.
-    async fn take(&self, job: &mut Job, response: Response, partial: Option<Partial>) -> Result<Fetched, FetchError> {
+    async fn take(&self, job: &mut Job, response: Response, partial: Option<Partial>) -> Result<Tried, FetchError> {
         let status = response.status();
         if status == StatusCode::NOT_MODIFIED {
             let fetched = Fetched::of(&response);
             read_out(response).await;
-            return Ok(fetched);
+            return Ok(Tried::Fetched(fetched));
         }
         if !status.is_success() {
-            let after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-            let retry_after = after.and_then(|value| retry_after(value, std::time::SystemTime::now()));
-            read_out(response).await;
-            return Err(FetchError::Status { code: status.as_u16(), retry_after });
+            return Err(refused(response).await);
         }
         let name = self.watch.named(&job.download, &response)?.or_else(|| job.download.name.clone());
         match (&self.folder, name) {
@@ -112,7 +128,7 @@ impl Run {
                 let reason = "there is no folder for files; call `Downloads::into_folder`".into();
                 Err(FetchError::File { path: name, reason })
             }
-            (_, None) => keep_in_memory(&job.download, response).await,
+            (_, None) => keep_in_memory(&job.download, response).await.map(Tried::Fetched),
         }
     }
 
@@ -123,15 +139,21 @@ impl Run {
         job: &mut Job,
         mut response: Response,
         partial: Option<Partial>,
-    ) -> Result<Fetched, FetchError> {
+    ) -> Result<Tried, FetchError> {
         let failed = |error: io::Error| file_error(folder, &name, &error);
-        let mut fetched = Fetched::of(&response);
         let length = response.length();
         if length.is_none_or(|length| length > LARGE) && !job.download.replaces && folder.has(&name) {
             return Err(failed(io::ErrorKind::AlreadyExists.into()));
         }
-        let mut hasher = job.download.hasher();
         let temporary = job.download.temporary_name(&name);
+        if partial.is_none()
+            && let Some(shape) = self.shape(folder, &temporary, job, &response)
+        {
+            let opening = self.open(folder, shape, name.clone(), temporary, job, response).map_err(failed)?;
+            return Ok(Tried::Split(opening));
+        }
+        let mut fetched = Fetched::of(&response);
+        let mut hasher = job.download.hasher();
         let mut draft = match &partial {
             Some(partial) => {
                 let resumed = folder.resume(&temporary, partial.bytes, hasher.as_mut()).map_err(failed)?;
@@ -147,10 +169,15 @@ impl Run {
 
         job.noted |= partial.is_some() && self.leaves_parts;
         let begun = |job: &mut Job, response: &Response| {
-            let Some(validator) = &validator else { return Ok(false) };
+            let Some(validator) = &validator else {
+                // What another run has noted down is no longer so.
+                folder.forget(&temporary);
+                return Ok(false);
+            };
             job.kept = self.watch.begun(&job.download, validator, response)?;
             if self.leaves_parts && !job.kept {
-                folder.note(&temporary, &note(&job.download, validator)).map_err(failed)?;
+                let note = note(&job.download, validator, There::Beginning);
+                folder.note(&temporary, &note.write()).map_err(failed)?;
                 (job.noted, job.kept) = (true, true);
             }
             Ok(job.kept)
@@ -172,6 +199,20 @@ impl Run {
         fetched.bytes = draft.bytes();
         fetched.checksum = hasher.map(Hasher::finish);
         draft.keep_if_dropped(false);
+        self.publish(folder, name, &temporary, job, draft, fetched).map(Tried::Fetched)
+    }
+
+    /// Verifies what is there, and gives it its name.
+    fn publish(
+        &self,
+        folder: &Folder,
+        name: PathBuf,
+        temporary: &Path,
+        job: &Job,
+        mut draft: Draft,
+        mut fetched: Fetched,
+    ) -> Result<Fetched, FetchError> {
+        let failed = |error: io::Error| file_error(folder, &name, &error);
         verify(&job.download, &fetched)?;
         let modified = fetched.last_modified.as_deref().filter(|_| self.keeps_times);
         let modified = modified.and_then(|date| httpdate::parse_http_date(date).ok());
@@ -180,10 +221,158 @@ impl Run {
         let taken = if job.download.replaces { Taken::Replace } else { Taken::Keep };
         draft.publish(folder, &name, taken).map_err(failed)?;
         if job.noted {
-            folder.forget(&temporary);
+            folder.forget(temporary);
         }
         fetched.name = Some(name);
         Ok(fetched)
+    }
+
+    /// In how many pieces it is fetched, of which length at least, if it is.
+    fn segments(&self, job: &Job, response: &Response) -> Option<Segments> {
+        let segments = job.download.segments.unwrap_or(self.segments);
+        let size = can_be_in_pieces(job, response)?;
+        (segments.at_most > 1 && size / 2 >= segments.at_least).then_some(segments)
+    }
+
+    /// What is there of it and how the rest is fetched, if that is to be done in pieces: because it is large, or because another run has left
+    /// pieces of it.
+    fn shape(&self, folder: &Folder, temporary: &Path, job: &Job, response: &Response) -> Option<Shape> {
+        let (size, validator) = (can_be_in_pieces(job, response)?, validator(response)?);
+        let segments = self.segments(job, response);
+        let left = || {
+            let note = Note::read(&folder.noted(temporary)?)?;
+            if note.url != job.download.request.url().as_str() || note.validator != validator {
+                return None;
+            }
+            let bytes = folder.partial(temporary)?;
+            match note.there {
+                There::Beginning if segments.is_some() && bytes <= size => Some(vec![0..bytes]),
+                There::Pieces { size: then, stretches } if then == size => {
+                    Some(stretches.into_iter().filter(|stretch| stretch.end <= bytes).collect())
+                }
+                There::Beginning | There::Pieces { .. } => None,
+            }
+        };
+        let there = if self.leaves_parts { left() } else { None };
+        if segments.is_none() && there.is_none() {
+            return None;
+        }
+        let there = pieces::merged(there.unwrap_or_default());
+        let Segments { at_most, at_least } = segments.unwrap_or(Segments { at_most: 1, at_least: size });
+        let pieces = Pieces::new(pieces::missing(size, &there), at_most, at_least);
+        Some(Shape { size, validator, there, pieces })
+    }
+
+    fn open(
+        &self,
+        folder: &Folder,
+        shape: Shape,
+        name: PathBuf,
+        temporary: PathBuf,
+        job: &mut Job,
+        response: Response,
+    ) -> io::Result<Box<Opening>> {
+        let Shape { size, validator, there, pieces } = shape;
+        let mut fetched = Fetched::of(&response);
+        fetched.bytes = size;
+        fetched.resumed = there.iter().map(pieces::length).sum();
+        let mut draft = folder.open_for_pieces(&temporary, size, there.is_empty())?;
+        job.partial = None;
+        let note = if self.leaves_parts {
+            let there = There::Pieces { size, stretches: there };
+            Some(folder.note(&temporary, &note(&job.download, &validator, there).write())?)
+        } else {
+            None
+        };
+        (job.noted, job.kept) = (note.is_some(), note.is_some());
+        draft.keep_if_dropped(job.kept);
+        let file = draft.handle()?;
+        let (places, origin) = (places(&job.download), place(job));
+        let syncs = self.syncs;
+        Ok(Box::new(Opening {
+            name,
+            temporary,
+            size,
+            validator,
+            pieces,
+            places,
+            origin,
+            draft,
+            file,
+            note,
+            syncs,
+            fetched,
+            response,
+        }))
+    }
+
+    /// Takes in a piece.
+    pub(super) async fn fetch_piece(&self, connections: &Connections, piece: &mut Piece) -> Result<Came, FetchError> {
+        let (mut response, goes_on) = match piece.take_response() {
+            Some(response) => (response, true),
+            None => {
+                let response = self.client.send(connections, &piece.ask()).await?;
+                let status = response.status();
+                if !status.is_success() && status != StatusCode::RANGE_NOT_SATISFIABLE {
+                    return Err(refused(response).await);
+                }
+                if let Some(came) = piece.judge(&response) {
+                    read_out(response).await;
+                    return Ok(came);
+                }
+                (response, false)
+            }
+        };
+        let split = Arc::clone(&piece.split);
+        let failed = |error: io::Error| self.piece_error(&split, &error);
+        let mut strip = Strip::new(piece);
+        let mut chunk = Bytes::new();
+        loop {
+            let missing = strip.missing(goes_on);
+            if missing == 0 {
+                return strip.flush().map_err(failed).map(|()| Came::Whole);
+            }
+            if chunk.is_empty() {
+                let length = response.length();
+                chunk = response.chunk().await?.ok_or(FetchError::CutOff { got: 0, of: length })?;
+                self.throttle(chunk.len()).await;
+            }
+            let wanted = usize::try_from(missing).map_or(chunk.len(), |missing| missing.min(chunk.len()));
+            if let Some(there) = strip.write(&chunk.split_to(wanted)).map_err(failed)? {
+                self.watch.moved(&split.download, there);
+            }
+        }
+    }
+
+    /// Ends a download whose pieces are all there.
+    pub(super) async fn finish(&self, split: &Split, job: &mut Job, rest: Rest) -> Result<Fetched, FetchError> {
+        let Some(folder) = &self.folder else { return Err(self.piece_error(split, &io::ErrorKind::NotFound.into())) };
+        let Rest { mut draft, mut fetched } = rest;
+        let summed = self.sum(&job.download, &mut draft).await.map_err(|error| self.piece_error(split, &error));
+        fetched.checksum = summed.inspect_err(|_| draft.keep_if_dropped(false))?;
+        draft.keep_if_dropped(false);
+        // If it is not what it should be, another attempt is to fetch it as a whole.
+        job.whole = true;
+        self.publish(folder, split.name.clone(), &split.temporary, job, draft, fetched)
+    }
+
+    /// The checksum of a file that did not come in order, if one is wanted.
+    async fn sum(&self, download: &Download, draft: &mut Draft) -> io::Result<Option<Checksum>> {
+        let Some(mut hasher) = download.hasher() else { return Ok(None) };
+        let (file, stop) = (draft.handle()?, self.stop.clone());
+        // It takes long for a large file, and the other lanes of this thread are not to wait for it.
+        let summing = tokio::task::spawn_blocking(move || {
+            hash_all(&file, &mut hasher, || stop.is_stopped())?;
+            Ok(Some(hasher.finish()))
+        });
+        summing.await.map_err(io::Error::other)?
+    }
+
+    fn piece_error(&self, split: &Split, error: &io::Error) -> FetchError {
+        match &self.folder {
+            Some(folder) => file_error(folder, &split.name, error),
+            None => FetchError::File { path: split.name.clone(), reason: error.to_string() },
+        }
     }
 
     /// Takes in the body, to its end.
@@ -255,15 +444,70 @@ impl Fetched {
 }
 
 /// What is written down of a part that is left, to know it again by.
-fn note(download: &Download, validator: &str) -> String {
-    format!("{}\n{validator}\n", download.request.url())
+fn note(download: &Download, validator: &str, there: There) -> Note {
+    Note { url: download.request.url().to_string(), validator: validator.to_owned(), there }
+}
+
+/// What is there of a file, and what of it is missing.
+struct Shape {
+    size: u64,
+    validator: String,
+    there: Vec<Range<u64>>,
+    pieces: Pieces,
+}
+
+/// How long a file is, if this response says that it can be fetched in pieces, and that they can be told from those of another one.
+fn can_be_in_pieces(job: &Job, response: &Response) -> Option<u64> {
+    let Job { download, whole, kept, noted, .. } = job;
+    let request = &download.request;
+    // What somebody else keeps the note of is gone on with at its end.
+    let is_theirs = download.partial.is_some() || (*kept && !*noted);
+    let is_plain = request.method() == Method::GET && request.payload().is_none();
+    if *whole || is_theirs || !is_plain || response.status() != StatusCode::OK || response.body.is_too_large() {
+        return None;
+    }
+    let ranges = response.headers().get(header::ACCEPT_RANGES)?;
+    let is_sure = download.checksum.is_some() || has_strong_validator(response);
+    let size = response.length()?;
+    (ranges.as_bytes().eq_ignore_ascii_case(b"bytes") && is_sure && validator(response).is_some()).then_some(size)
+}
+
+/// Whether what tells one version of a file from the next cannot be the same for both. A date can, if it was just now.
+fn has_strong_validator(response: &Response) -> bool {
+    let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let date = |name| text(name).and_then(|date| httpdate::parse_http_date(date).ok());
+    if text(header::ETAG).is_some_and(|etag| !etag.starts_with("W/")) {
+        return true;
+    }
+    match (date(header::LAST_MODIFIED), date(header::DATE)) {
+        (Some(modified), Some(now)) => now.duration_since(modified).is_ok_and(|since| since >= SETTLED),
+        _ => false,
+    }
+}
+
+/// What a response says that is no success.
+async fn refused(response: Response) -> FetchError {
+    let code = response.status().as_u16();
+    let after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let retry_after = after.and_then(|value| retry_after(value, std::time::SystemTime::now()));
+    read_out(response).await;
+    FetchError::Status { code, retry_after }
+}
+
+/// All places where it can be had.
+fn places(download: &Download) -> Vec<Url> {
+    std::iter::once(download.request.url()).chain(&download.mirrors).cloned().collect()
+}
+
+/// Which of them is asked in this attempt.
+fn place(job: &Job) -> usize {
+    (job.attempts as usize).saturating_sub(1) % (job.download.mirrors.len() + 1)
 }
 
 /// The request, for what is missing; and after a failed attempt to the next mirror.
 fn ask<'a>(job: &'a Job, partial: Option<&Partial>) -> Cow<'a, Request> {
-    let Job { download, attempts, .. } = job;
-    let places = download.mirrors.len() + 1;
-    let place = (*attempts as usize).saturating_sub(1) % places;
+    let download = &job.download;
+    let (places, place) = (download.mirrors.len() + 1, place(job));
     let mut request = Cow::Borrowed(&download.request);
     if place > 0 {
         request.to_mut().set_url(download.mirrors[place - 1].clone());
@@ -305,7 +549,7 @@ fn verify(download: &Download, fetched: &Fetched) -> Result<(), FetchError> {
 /// What tells whether a later response has the same bytes: the `ETag`, if it is a strong one, or else the `Last-Modified`.
 ///
 /// `None` for a body that was decoded, whose bytes are not those of the server.
-fn validator(response: &Response) -> Option<String> {
+pub(super) fn validator(response: &Response) -> Option<String> {
     let headers = response.headers();
     if headers.contains_key(header::CONTENT_ENCODING) {
         return None;

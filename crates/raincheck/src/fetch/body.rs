@@ -72,6 +72,11 @@ impl Body {
         if self.decoder.is_some() { None } else { self.of }
     }
 
+    /// Whether it says itself that it is larger than allowed.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.of.is_some_and(|of| of > self.cap)
+    }
+
     /// Its next piece, never empty.
     pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, FetchError>> {
         if self.decoder.is_some() {

@@ -32,6 +32,15 @@ pub struct Download {
     pub(super) mirrors: Vec<Url>,
     pub(super) replaces: bool,
     pub(super) sums: Option<Algorithm>,
+    pub(super) segments: Option<Segments>,
+}
+
+/// In how many pieces a large file is fetched at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Segments {
+    pub(super) at_most: usize,
+    /// None of them has fewer bytes.
+    pub(super) at_least: u64,
 }
 
 /// A part of a file that was fetched before, and how to tell whether the rest still belongs to it.
@@ -56,6 +65,7 @@ impl Download {
             mirrors: Vec::new(),
             replaces: false,
             sums: None,
+            segments: None,
         }
     }
 
@@ -124,6 +134,13 @@ impl Download {
     pub fn mirror(mut self, url: &str) -> Result<Self, FetchError> {
         self.mirrors.push(super::request::parse(url)?);
         Ok(self)
+    }
+
+    /// Fetches it in so many pieces at once, as [`Downloads::segments`](super::Downloads::segments) says for all others.
+    #[must_use]
+    pub fn segments(mut self, at_most: usize, at_least: u64) -> Self {
+        self.segments = Some(Segments { at_most, at_least: at_least.max(1) });
+        self
     }
 
     /// Replaces the file that has the name, if there is one, when the new one is whole. Unless told, that is an error.

@@ -27,9 +27,11 @@ use url::Url;
 
 use super::{
     Client, Connections, Download, Ended, FetchError, Fetched, Response, Retries,
-    download::Partial,
+    attempt::Tried,
+    download::{Partial, Segments},
     file::Folder,
     schedule::{At, HostId, Limits, Next, Schedule, Showed},
+    split::{Opening, Piece, Split, Then},
 };
 use crate::{InProcess, TaskError, TaskFuture};
 
@@ -70,6 +72,7 @@ pub struct Downloads {
     keeps_times: bool,
     syncs: bool,
     leaves_parts: bool,
+    segments: Segments,
 }
 
 /// Whoever follows downloads, as they go on. Called on their own threads, so be quick.
@@ -184,6 +187,15 @@ impl Stop {
         self.0.asked.load(Ordering::SeqCst)
     }
 
+    /// What comes of it, unless this is stopped before.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut done = None;
+        if !self.is_stopped() {
+            either(async { done = Some(work.await) }, self.stopped()).await;
+        }
+        done
+    }
+
     async fn stopped(&self) {
         let news = self.0.news.notified();
         // One that is told between the question and the wait must not be missed.
@@ -213,6 +225,7 @@ impl Downloads {
             keeps_times: false,
             syncs: false,
             leaves_parts: false,
+            segments: Segments { at_most: 1, at_least: 1 },
         }
     }
 
@@ -295,6 +308,17 @@ impl Downloads {
     #[must_use]
     pub fn leave_parts(mut self, leaves: bool) -> Self {
         self.leaves_parts = leaves;
+        self
+    }
+
+    /// Fetches a large file in so many pieces at once, none of which has fewer bytes than `at_least`, if its server gives pieces and
+    /// tells by a strong validator that they are of the same file; of a file with a checksum, any validator will do.
+    ///
+    /// A piece is fetched where another download could run, and none can: it counts for all limits, and takes nothing from others.
+    /// Unless told, a file is fetched by one request, as long as that goes well.
+    #[must_use]
+    pub fn segments(mut self, at_most: usize, at_least: u64) -> Self {
+        self.segments = Segments { at_most, at_least: at_least.max(1) };
         self
     }
 
@@ -446,6 +470,7 @@ pub(super) struct Run {
     pub(super) keeps_times: bool,
     pub(super) syncs: bool,
     pub(super) leaves_parts: bool,
+    pub(super) segments: Segments,
     pub(super) watch: Arc<dyn Watch>,
     clock: Instant,
     state: Mutex<State>,
@@ -453,7 +478,7 @@ pub(super) struct Run {
     /// Lanes that wait for news.
     sleeping: AtomicUsize,
     throttle: Option<Throttle>,
-    stop: Stop,
+    pub(super) stop: Stop,
     luck: RandomState,
 }
 
@@ -467,7 +492,9 @@ struct News {
 }
 
 struct State {
-    schedule: Schedule<Box<Job>>,
+    schedule: Schedule<Work>,
+    /// Files in pieces, which lanes that have nothing else to do can help with.
+    splits: Vec<Arc<Split>>,
     source: Box<dyn Source>,
     ended: bool,
     /// The source will say when it has more.
@@ -475,6 +502,12 @@ struct State {
     paused: bool,
     /// Until when a lane sleeps that will see to what is due then.
     watched_until: Option<At>,
+}
+
+/// What a lane does.
+enum Work {
+    Whole(Box<Job>),
+    Piece(Box<Piece>),
 }
 
 /// A download between its attempts.
@@ -489,6 +522,8 @@ pub(super) struct Job {
     pub(super) kept: bool,
     /// There is a note beside it.
     pub(super) noted: bool,
+    /// It is not to be fetched in pieces any more.
+    pub(super) whole: bool,
 }
 
 /// A limit of bytes a second, for all lanes together.
@@ -499,11 +534,22 @@ struct Throttle {
 
 impl Run {
     fn new(downloads: &Downloads, source: Box<dyn Source>, watch: Arc<dyn Watch>, stop: &Stop) -> Arc<Self> {
-        let Downloads { client, retries, limits, workers, bytes_a_second, folder, keeps_times, syncs, leaves_parts } =
-            downloads.clone();
+        let Downloads {
+            client,
+            retries,
+            limits,
+            workers,
+            bytes_a_second,
+            folder,
+            keeps_times,
+            syncs,
+            leaves_parts,
+            segments,
+        } = downloads.clone();
         let at_once = limits.at_once;
         let state = State {
             schedule: Schedule::new(limits),
+            splits: Vec::new(),
             source,
             ended: false,
             awaited: false,
@@ -519,6 +565,7 @@ impl Run {
             keeps_times,
             syncs,
             leaves_parts,
+            segments,
             watch,
             clock: Instant::now(),
             state: Mutex::new(state),
@@ -569,24 +616,120 @@ impl Run {
 
     async fn lane(self: &Arc<Self>, connections: &Connections, lane: usize) {
         let mut last = None;
-        while let Some((mut job, host)) = self.next(last).await {
+        while let Some((work, host)) = self.next(last).await {
             last = Some(host);
-            let began = self.now();
-            if job.attempts == 0 {
-                job.began = began;
+            match work {
+                Work::Whole(job) => self.whole(connections, job, host, lane).await,
+                // Boxed, since it is rare, and would make every lane larger.
+                Work::Piece(piece) => Box::pin(self.piece(connections, piece, host, lane)).await,
             }
-            job.attempts += 1;
-            self.watch.started(&job.download, lane, job.attempts);
-            let tried = self.attempt(connections, &mut job).await;
-            self.settle(job, host, began, lane, tried);
         }
     }
 
+    /// Makes an attempt at a download.
+    async fn whole(self: &Arc<Self>, connections: &Connections, mut job: Box<Job>, host: HostId, lane: usize) {
+        let began = self.now();
+        if job.attempts == 0 {
+            job.began = began;
+        }
+        job.attempts += 1;
+        self.watch.started(&job.download, lane, job.attempts);
+        match self.attempt(connections, &mut job).await {
+            Ok(Tried::Fetched(fetched)) => self.settle(job, host, began, lane, Ok(fetched)),
+            Err(error) => self.settle(job, host, began, lane, Err(error)),
+            Ok(Tried::Split(opening)) => Box::pin(self.split(connections, job, *opening, host, lane)).await,
+        }
+    }
+
+    /// Goes on with a download in pieces: the first of them is this lane's.
+    async fn split(
+        self: &Arc<Self>,
+        connections: &Connections,
+        job: Box<Job>,
+        opening: Opening,
+        host: HostId,
+        lane: usize,
+    ) {
+        let (split, piece) = Split::begin(job, opening);
+        if let Some(piece) = piece {
+            self.state().splits.push(split);
+            self.news.has_come.notify_one();
+            return self.piece(connections, piece, host, lane).await;
+        }
+        // Another run had all of it, but not the time to say so.
+        if let Some((mut job, rest)) = split.take_rest() {
+            let began = self.now();
+            let fetched = self.finish(&split, &mut job, rest).await;
+            self.settle(job, host, began, lane, fetched);
+        }
+    }
+
+    /// Asks for a piece of a file, and does with what comes of that what is to be done with it.
+    async fn piece(self: &Arc<Self>, connections: &Connections, mut piece: Box<Piece>, host: HostId, lane: usize) {
+        let (split, began) = (Arc::clone(&piece.split), self.now());
+        if let Some(attempts) = piece.begin() {
+            self.watch.started(&split.download, lane, attempts);
+        }
+        let tried = split.over.unless_stopped(self.fetch_piece(connections, &mut piece)).await;
+        let now = self.now();
+        let mut showed = Showed::Nothing;
+        if let Some(tried) = &tried {
+            showed = showed_by(tried.as_ref().err(), None, now);
+        }
+        let then = piece.after(tried, now, |error, attempts| {
+            let wait = self.retries.wait(error, attempts, self.luck());
+            showed = showed_by(Some(error), wait, now);
+            wait
+        });
+        match then {
+            Then::Leave => self.state().schedule.over(host, began, now, showed),
+            Then::Park(until) => self.park(piece, host, began, showed, until),
+            Then::Wait { until, error, attempts } => {
+                self.watch.retrying(&split.download, attempts, until.saturating_sub(now), &error);
+                self.park(piece, host, began, showed, until);
+            }
+            Then::Finish(mut job, rest) => {
+                self.forget(&split);
+                let fetched = self.finish(&split, &mut job, rest).await;
+                self.settle(job, host, began, lane, fetched);
+            }
+            Then::Fail(job, rest, error) => {
+                self.forget(&split);
+                if matches!(error, FetchError::File { .. } | FetchError::TooLarge { .. }) {
+                    rest.draft.discard();
+                }
+                self.settle(job, host, began, lane, Err(error));
+            }
+            Then::Restart(mut job, rest) => {
+                self.forget(&split);
+                rest.draft.discard();
+                (job.whole, job.kept, job.noted) = (true, false, false);
+                let mut state = self.state();
+                state.schedule.over(host, began, now, showed);
+                state.schedule.park(host, Work::Whole(job), now);
+            }
+        }
+    }
+
+    /// Puts a piece aside until this time.
+    fn park(&self, piece: Box<Piece>, host: HostId, began: At, showed: Showed, until: At) {
+        let now = self.now();
+        let mut state = self.state();
+        state.schedule.over(host, began, now, showed);
+        let host = state.schedule.host(place_of(piece.place()), now);
+        state.schedule.park(host, Work::Piece(piece), until);
+    }
+
+    /// Lets nobody help with this any more.
+    fn forget(&self, split: &Arc<Split>) {
+        self.state().splits.retain(|other| !Arc::ptr_eq(other, split));
+    }
+
     /// The next job, as soon as one can begin; `None` when there will be no more.
-    async fn next(self: &Arc<Self>, last: Option<HostId>) -> Option<(Box<Job>, HostId)> {
+    async fn next(self: &Arc<Self>, last: Option<HostId>) -> Option<(Work, HostId)> {
         loop {
             match self.look(last, false) {
-                Look::Begin(job, host) => return Some((job, host)),
+                Look::Begin(work, host) => return Some((work, host)),
                 Look::End => return None,
                 Look::Sleep(_) => {}
             }
@@ -596,7 +739,7 @@ impl Run {
             let _awake = Awake(&self.sleeping);
             // What has come between the look and the registration is seen by another look.
             match self.look(last, true) {
-                Look::Begin(job, host) => return Some((job, host)),
+                Look::Begin(work, host) => return Some((work, host)),
                 Look::End => return None,
                 Look::Sleep(None) => news.await,
                 Look::Sleep(Some(until)) => {
@@ -620,9 +763,14 @@ impl Run {
             return Look::Sleep(None);
         }
         self.fill(&mut state, now);
-        match state.schedule.next(now, last) {
+        let next = match state.schedule.next(now, last) {
+            Next::Wait(until) if !state.splits.is_empty() => state.help(now, until),
+            next => next,
+        };
+        match next {
             Next::Begin { job, host } => {
-                if state.schedule.has_ready() && self.sleeping.load(Ordering::SeqCst) > 0 {
+                let has_more = state.schedule.has_ready() || state.splits.iter().any(|split| split.wants_help(now));
+                if has_more && self.sleeping.load(Ordering::SeqCst) > 0 {
                     self.news.has_come.notify_one();
                 }
                 Look::Begin(job, host)
@@ -651,7 +799,7 @@ impl Run {
             match state.source.pull() {
                 Pulled::Download(download) => {
                     let host = state.schedule.host(place_of(download.request.url()), now);
-                    state.schedule.add(host, Job::new(*download, now));
+                    state.schedule.add(host, Work::Whole(Job::new(*download, now)));
                 }
                 Pulled::Later => {
                     state.awaited = true;
@@ -675,12 +823,12 @@ impl Run {
             Ok(_) => None,
             Err(error) => self.retries.wait(error, job.attempts, self.luck()),
         };
-        let showed = showed(&tried, wait, now);
+        let showed = showed_by(tried.as_ref().err(), wait, now);
         if let (Some(wait), Err(error)) = (wait, &tried) {
             self.watch.retrying(&job.download, job.attempts, wait, error);
             let mut state = self.state();
             state.schedule.over(host, began, now, showed);
-            state.schedule.park(host, job, now + wait);
+            state.schedule.park(host, Work::Whole(job), now + wait);
             return;
         }
         self.state().schedule.over(host, began, now, showed);
@@ -728,16 +876,31 @@ impl Run {
     }
 }
 
+impl State {
+    /// Begins with a piece of what somebody else is at work on, if that is wanted; else waits, until then or earlier.
+    fn help(&mut self, now: At, until: Option<At>) -> Next<Work> {
+        let mut until = until;
+        for split in self.splits.iter().filter(|split| split.wants_help(now)) {
+            let place = split.next_place();
+            match self.schedule.join(place_of(place), now, || split.help(now).map(Work::Piece)) {
+                Next::Wait(then) => until = until.into_iter().chain(then).min(),
+                begin => return begin,
+            }
+        }
+        Next::Wait(until)
+    }
+}
+
 impl Job {
     fn new(download: Download, now: At) -> Box<Self> {
         let partial = download.partial.clone();
-        Box::new(Self { download, attempts: 0, began: now, partial, kept: false, noted: false })
+        Box::new(Self { download, attempts: 0, began: now, partial, kept: false, noted: false, whole: false })
     }
 }
 
 /// What a lane is to do.
 enum Look {
-    Begin(Box<Job>, HostId),
+    Begin(Work, HostId),
     /// Until there is news, or until then.
     Sleep(Option<At>),
     End,
@@ -768,11 +931,8 @@ impl Drop for Awake<'_> {
 }
 
 /// What an attempt tells about the host.
-fn showed(tried: &Result<Fetched, FetchError>, wait: Option<Duration>, now: At) -> Showed {
-    let error = match tried {
-        Ok(_) => return Showed::Answered,
-        Err(error) => error,
-    };
+fn showed_by(error: Option<&FetchError>, wait: Option<Duration>, now: At) -> Showed {
+    let Some(error) = error else { return Showed::Answered };
     match error {
         FetchError::Status { code: 429, retry_after } => match retry_after.or(wait) {
             Some(wait) => Showed::TooFast { until: now + wait },

@@ -9,7 +9,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::File,
     io::{self, IoSlice, Read, Write},
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::fs::FileExt},
     path::{Component, Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
@@ -27,8 +27,8 @@ use super::checksum::Hasher;
 const BUFFER: usize = 128 * 1024;
 /// So many subfolders are held open.
 const OPEN_FOLDERS: usize = 64;
-/// A URL and a validator have room in it.
-const LONGEST_NOTE: u64 = 128 * 1024;
+/// A URL and a validator have room in it, and a line for each stretch of a file of some hundred gigabytes.
+const LONGEST_NOTE: u64 = 32 * 1024 * 1024;
 
 /// A folder that files go into, and subfolders of it.
 #[derive(Debug)]
@@ -145,6 +145,18 @@ impl Folder {
         Ok(Some(draft))
     }
 
+    /// A file under a temporary name that will be so long, to be written to [here and there](Draft::handle): what lies there,
+    /// or, if it is to be `new`, an empty one.
+    pub(crate) fn open_for_pieces(&self, temporary: &Path, bytes: u64, new: bool) -> io::Result<Draft> {
+        let (folder, name) = self.locate(temporary)?;
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = if new { create(&folder, name)? } else { fs::openat(&*folder, name, flags, Mode::empty())?.into() };
+        if !file.metadata()?.is_file() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Ok(Draft::new(folder, name, State::OnDisk(file), bytes))
+    }
+
     /// How many bytes lie under a temporary name.
     pub(crate) fn partial(&self, temporary: &Path) -> Option<u64> {
         let (folder, name) = self.locate(temporary).ok()?;
@@ -160,12 +172,19 @@ impl Folder {
         }
     }
 
-    /// Writes down what lies under a temporary name, in a file beside it.
-    pub(crate) fn note(&self, temporary: &Path, note: &str) -> io::Result<()> {
+    /// Writes down what lies under a temporary name, in a file beside it, in place of what was written down before. Lines
+    /// can be added to the file that is returned.
+    pub(crate) fn note(&self, temporary: &Path, note: &str) -> io::Result<File> {
         let (folder, name) = self.locate(temporary)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file: File = fs::openat(&*folder, note_name(name), flags, Mode::from_raw_mode(0o666))?.into();
-        file.write_all(note.as_bytes())
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut new = note_name(name);
+        new.push("-new");
+        let mut file: File = fs::openat(&*folder, &new, flags, Mode::from_raw_mode(0o666))?.into();
+        // A kill must not leave half a note.
+        file.write_all(note.as_bytes())?;
+        fs::renameat(&*folder, &new, &*folder, note_name(name))?;
+        Ok(file)
     }
 
     /// What was written down, if anything was.
@@ -258,6 +277,11 @@ impl Draft {
         Ok(file)
     }
 
+    /// The file, to write to and read from in places.
+    pub(crate) fn handle(&mut self) -> io::Result<File> {
+        self.file()?.try_clone()
+    }
+
     /// Gives a file that is [complete](Self::complete) its name.
     ///
     /// # Errors
@@ -325,7 +349,7 @@ fn subfolder(of: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
 
 /// Creates a file, in place of a temporary one that was left behind.
 fn create(folder: &OwnedFd, name: &OsStr) -> io::Result<File> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(0o666);
     match fs::openat(folder, name, flags, mode) {
         Err(Errno::EXIST) => {
@@ -360,6 +384,22 @@ fn hash_rest(file: &mut File, hasher: &mut Hasher) -> io::Result<()> {
             read => hasher.update(&buffer[..read]),
         }
     }
+}
+
+/// Gives the hasher all of the file, wherever it was read last. Ends with an error as soon as it is no longer wanted.
+pub(crate) fn hash_all(file: &File, hasher: &mut Hasher, is_unwanted: impl Fn() -> bool) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    let mut at = 0;
+    while !is_unwanted() {
+        match file.read_at(&mut buffer, at)? {
+            0 => return Ok(()),
+            read => {
+                hasher.update(&buffer[..read]);
+                at += read as u64;
+            }
+        }
+    }
+    Err(io::ErrorKind::Interrupted.into())
 }
 
 fn times(modified: SystemTime) -> Timestamps {

@@ -209,6 +209,27 @@ impl<J> Schedule<J> {
         Next::Wait(self.next_event())
     }
 
+    /// Begins something more of a host, beside what is queued, if anything of it may begin now; `more` makes it, if there
+    /// is anything. To be asked when no job can begin.
+    pub(crate) fn join(&mut self, name: &str, now: At, more: impl FnOnce() -> Option<J>) -> Next<J> {
+        if self.running >= self.limits.at_once {
+            return Next::Wait(None);
+        }
+        if self.limits.per_second.is_some() && now < self.next_start {
+            return Next::Wait(Some(self.next_start));
+        }
+        let host = self.host(name, now);
+        if self.has_room(host, now)
+            && let Some(job) = more()
+        {
+            self.count(host, now);
+            return Next::Begin { job, host };
+        }
+        let until = self.hosts[host.0].held_until;
+        self.forget_if_idle(host);
+        Next::Wait(until)
+    }
+
     /// An attempt that began at `began` has ended. The slot is free; the job is the caller's, to [`park`](Self::park) or not.
     pub(crate) fn over(&mut self, host: HostId, began: At, now: At, showed: Showed) {
         self.running -= 1;
@@ -286,8 +307,13 @@ impl<J> Schedule<J> {
     }
 
     fn can_begin(&mut self, id: HostId, now: At) -> bool {
+        !self.hosts[id.0].queue.is_empty() && self.has_room(id, now)
+    }
+
+    /// Whether a host lets another one begin.
+    fn has_room(&mut self, id: HostId, now: At) -> bool {
         let host = &mut self.hosts[id.0];
-        if host.queue.is_empty() || host.held_until.is_some() {
+        if host.held_until.is_some() {
             return false;
         }
         if host.running >= self.limits.per_host || host.running as f64 >= host.cap.max(1.0).floor() {
@@ -312,9 +338,16 @@ impl<J> Schedule<J> {
     fn begin(&mut self, id: HostId, now: At) -> Next<J> {
         let host = &mut self.hosts[id.0];
         let job = host.queue.pop_front().expect("a host that can begin a job has one");
+        self.queued -= 1;
+        self.count(id, now);
+        Next::Begin { job, host: id }
+    }
+
+    /// Counts what begins.
+    fn count(&mut self, id: HostId, now: At) {
+        let host = &mut self.hosts[id.0];
         host.running += 1;
         host.pace.spend();
-        self.queued -= 1;
         self.running += 1;
         if let Some(rate) = self.limits.per_second {
             self.next_start = paced(self.next_start, now, rate);
@@ -326,7 +359,6 @@ impl<J> Schedule<J> {
                 self.hold(id, next);
             }
         }
-        Next::Begin { job, host: id }
     }
 
     /// Lets a host begin nothing before this time.
@@ -698,6 +730,30 @@ mod tests {
         schedule.over(a, ms(0), ms(1), Showed::Answered);
 
         assert_eq!(schedule.next(ms(1), Some(a)), Next::Begin { job: "a2", host: a });
+    }
+
+    #[test]
+    fn what_joins_a_job_keeps_to_all_limits() {
+        let limited = Limits { per_host: 2, ..limits(3) };
+        let joined = |schedule: &mut Schedule<&'static str>, host: &str, now| schedule.join(host, now, || Some("more"));
+        let mut schedule = Schedule::new(limited.clone());
+        add(&mut schedule, "h", "a", ms(0));
+        let (_, h) = begin(&mut schedule, ms(0));
+
+        assert_eq!(joined(&mut schedule, "h", ms(0)), Next::Begin { job: "more", host: h });
+        assert_eq!(joined(&mut schedule, "h", ms(0)), Next::Wait(None), "the host has two");
+        assert!(matches!(joined(&mut schedule, "other", ms(0)), Next::Begin { .. }));
+        assert_eq!(joined(&mut schedule, "third", ms(0)), Next::Wait(None), "there are three");
+        schedule.over(h, ms(0), ms(1), Showed::TooFast { until: ms(500) });
+        assert_eq!(joined(&mut schedule, "h", ms(1)), Next::Wait(Some(ms(500))), "the host is to be left alone");
+        assert_eq!(schedule.next(ms(500), None), Next::Wait(None));
+        assert_eq!(schedule.join("h", ms(500), || None), Next::Wait(None), "there is nothing more");
+
+        let mut schedule = Schedule::new(Limits { per_second: Some(10.0), ..limited });
+        add(&mut schedule, "h", "a", ms(0));
+        begin(&mut schedule, ms(0));
+        assert_eq!(joined(&mut schedule, "h", ms(20)), Next::Wait(Some(ms(100))));
+        assert!(matches!(joined(&mut schedule, "h", ms(100)), Next::Begin { .. }));
     }
 
     #[test]

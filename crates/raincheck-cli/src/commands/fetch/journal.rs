@@ -68,6 +68,8 @@ struct Writing {
 /// Why there is no journal.
 #[derive(Debug)]
 pub(crate) enum Trouble {
+    /// Where the downloads are to go is something else.
+    NoFolder,
     /// Another run has it.
     Held,
     /// The file is none, or one of a later version.
@@ -200,6 +202,10 @@ impl Journal {
     pub(crate) fn open(dir: &Path, each: impl FnMut(&Record<'_>)) -> Result<(Self, Past), Trouble> {
         let folder = dir.join(OWN_FOLDER);
         let failed = |error| Trouble::Io(folder.clone(), error);
+        let is_none = |there: fs::Metadata| !there.is_dir();
+        if fs::metadata(dir).is_ok_and(is_none) {
+            return Err(Trouble::NoFolder);
+        }
         fs::create_dir_all(dir).map_err(failed)?;
         match fs::create_dir(&folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),

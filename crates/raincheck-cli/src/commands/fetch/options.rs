@@ -106,6 +106,13 @@ pub(super) struct PaceOptions {
     /// Take in at most so many bytes a second, as in 500k or 2M
     #[arg(long, value_name = "SIZE", value_parser = size)]
     limit_rate: Option<u64>,
+    /// Fetch a large file in so many pieces at once, where there are downloads to spare and its server gives pieces [default: 1, since
+    /// servers count connections, and many files fill the line without it]
+    #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true, value_parser = clap::value_parser!(u32).range(1..))]
+    segments: u32,
+    /// No piece is smaller than this
+    #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = size)]
+    segment_size: u64,
     /// Try again so many times what may go away: 429 and 5xx, time limits, lost connections, bodies cut off
     #[arg(long, value_name = "N", default_value_t = 5)]
     retries: u32,
@@ -246,7 +253,8 @@ impl PaceOptions {
             .adaptive(self.adaptive)
             .per_second(self.rate.unwrap_or_default())
             .per_host_second(self.per_host_rate.unwrap_or_default())
-            .bytes_per_second(self.limit_rate.unwrap_or_default());
+            .bytes_per_second(self.limit_rate.unwrap_or_default())
+            .segments(self.segments as usize, self.segment_size);
         match self.per_host {
             Some(most) => downloads.per_host(most as usize),
             None => downloads,
@@ -302,7 +310,7 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 /// Reads an amount of data: `500`, `64k`, `20M`, `4G`, in powers of 1024 as curl and wget have it.
-pub(super) fn size(text: &str) -> Result<u64, String> {
+fn size(text: &str) -> Result<u64, String> {
     let (number, factor) = match text.char_indices().last() {
         Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
         Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),

@@ -1,0 +1,308 @@
+//! Large files in pieces.
+
+use std::{
+    collections::HashSet,
+    fs,
+    ops::Range,
+    path::Path,
+    sync::{
+        Arc, Barrier, LazyLock, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use raincheck::{
+    InProcess, Inline, ThreadPool,
+    fetch::{Client, Download, Downloads, Ended, Request, Retries},
+};
+
+use crate::server::{Peer, Server, header, path};
+
+const SIZE: usize = 4 << 20;
+const PIECE: u64 = 256 << 10;
+
+fn body() -> &'static [u8] {
+    static BODY: LazyLock<Vec<u8>> = LazyLock::new(|| (0..SIZE as u32).map(|n| (n ^ (n / 251)) as u8).collect());
+    &BODY
+}
+
+/// What a request asks for, and whether that is all.
+fn wanted(request: &str) -> (Range<usize>, bool) {
+    let range = header(request, "range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
+    match range {
+        Some((start, end)) => (start.parse().unwrap()..end.parse::<usize>().map_or(SIZE, |end| end + 1), false),
+        None => (0..SIZE, true),
+    }
+}
+
+/// The head of an answer with these bytes of the file.
+fn head(range: &Range<usize>, is_all: bool, etag: &str) -> String {
+    let (status, last) = (if is_all { "200 OK" } else { "206 Partial Content" }, range.end - 1);
+    let range_line =
+        if is_all { String::new() } else { format!("Content-Range: bytes {}-{last}/{SIZE}\r\n", range.start) };
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nAccept-Ranges: bytes\r\nETag: {etag}\r\n{range_line}\r\n",
+        range.len()
+    )
+}
+
+/// Answers as a server of files does.
+fn answer(peer: &mut Peer, request: &str) {
+    let (range, is_all) = wanted(request);
+    peer.send(head(&range, is_all, "\"e\""));
+    peer.send(&body()[range]);
+}
+
+/// The ranges that were asked for by range, in order.
+fn ranges(server: &Server) -> Vec<Range<usize>> {
+    let asked = server.requests().iter().map(|request| wanted(request)).collect::<Vec<_>>();
+    let mut ranges: Vec<_> = asked.into_iter().filter(|(_, is_all)| !is_all).map(|(range, _)| range).collect();
+    ranges.sort_by_key(|range| range.start);
+    ranges
+}
+
+fn downloads(folder: &Path) -> Downloads {
+    Downloads::new(Client::builder().build().unwrap())
+        .at_once(4)
+        .segments(4, PIECE)
+        .retries(Retries::times(2).first(Duration::from_millis(1)))
+        .into_folder(folder)
+        .unwrap()
+}
+
+fn download(server: &Server, name: &str) -> Download {
+    Download::new(Request::get(&server.url(&format!("/{name}"))).unwrap()).to(name)
+}
+
+fn fetch(downloads: &Downloads, executor: &impl InProcess, wanted: Vec<Download>) -> Vec<Ended> {
+    downloads.on(executor, wanted).unwrap().collect()
+}
+
+/// The file is there, and nothing else.
+fn assert_whole(folder: &Path) {
+    let names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["big"]);
+    assert!(fs::read(folder.join("big")).unwrap() == body());
+}
+
+#[test]
+fn pieces_come_at_once_on_every_executor_and_each_byte_is_asked_for_once() {
+    for (name, executor, workers) in [("inline", None, 1), ("one thread", Some(1), 1), ("threads", Some(4), 4)] {
+        // Nobody gets anything before four have asked.
+        let (gate, open, most) = (Barrier::new(4), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (count, seen, turn) = (Arc::clone(&open), Arc::clone(&most), AtomicUsize::new(0));
+        let server = Server::new(move |peer| {
+            seen.fetch_max(count.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            while let Some(request) = peer.request() {
+                let (range, is_all) = wanted(&request);
+                peer.send(head(&range, is_all, "\"e\""));
+                if turn.fetch_add(1, Ordering::SeqCst) < 4 {
+                    gate.wait();
+                }
+                peer.send(&body()[range]);
+            }
+            count.fetch_sub(1, Ordering::SeqCst);
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let downloads = downloads(folder.path()).workers(workers);
+        let wanted = vec![download(&server, "big")];
+
+        let ended = match executor {
+            None => fetch(&downloads, &Inline::new(), wanted),
+            Some(threads) => fetch(&downloads, &ThreadPool::new(threads), wanted),
+        };
+
+        assert_eq!(ended[0].result.as_ref().unwrap().bytes, SIZE as u64, "{name}");
+        assert_whole(folder.path());
+        assert_eq!(most.load(Ordering::SeqCst), 4, "{name}");
+        let ranges = ranges(&server);
+        assert!(ranges.windows(2).all(|pair| pair[0].end <= pair[1].start), "{name}: {ranges:?}");
+        assert!(ranges.iter().all(|range| range.len() as u64 >= PIECE), "{name}: {ranges:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_large_or_cannot_be_told_from_another_is_asked_for_once() {
+    for tell in ["ETag: \"e\"\r\n", "Accept-Ranges: bytes\r\n", "Accept-Ranges: bytes\r\nETag: W/\"e\"\r\n"] {
+        let server = Server::new(move |peer| {
+            while peer.request().is_some() {
+                peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n{tell}\r\n"));
+                peer.send(body());
+            }
+        });
+        let folder = tempfile::tempdir().unwrap();
+
+        fetch(&downloads(folder.path()), &Inline::new(), vec![download(&server, "big")]);
+
+        assert_whole(folder.path());
+        assert_eq!(server.requests().len(), 1, "{tell}");
+    }
+    let server = Server::new(|peer| {
+        while let Some(request) = peer.request() {
+            answer(peer, &request)
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let downloads = downloads(folder.path()).segments(4, SIZE as u64 / 2 + 1);
+    fetch(&downloads, &Inline::new(), vec![download(&server, "big")]);
+    assert_whole(folder.path());
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn no_piece_takes_the_place_of_another_download() {
+    let (tell, small_are_done) = mpsc::channel::<()>();
+    let (tell, small_are_done) = (Mutex::new(Some(tell)), Mutex::new(small_are_done));
+    let left = AtomicUsize::new(20);
+    let server = Server::new(move |peer| {
+        while let Some(request) = peer.request() {
+            match path(&request) {
+                "/big" => {
+                    let (range, is_all) = wanted(&request);
+                    peer.send(head(&range, is_all, "\"e\""));
+                    // Until the sender is gone.
+                    let _ = small_are_done.lock().unwrap().recv();
+                    peer.send(&body()[range]);
+                }
+                _ => {
+                    peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx");
+                    if left.fetch_sub(1, Ordering::SeqCst) == 1 {
+                        tell.lock().unwrap().take();
+                    }
+                }
+            }
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let wanted_all = std::iter::once("big".to_owned()).chain((0..20).map(|n| n.to_string()));
+    let wanted_all = wanted_all.map(|name| download(&server, &name)).collect();
+
+    let ended = fetch(&downloads(folder.path()).at_once(2), &Inline::new(), wanted_all);
+
+    assert!(ended.len() == 21 && ended.iter().all(|ended| ended.result.is_ok()));
+    let requests = server.requests();
+    let first_piece = requests.iter().position(|request| header(request, "range").is_some());
+    assert!(first_piece.is_none_or(|at| at > 20), "{first_piece:?}");
+}
+
+#[test]
+fn a_piece_that_is_cut_off_is_gone_on_with_and_the_rest_is_left_alone() {
+    let (gate, cut) = (Barrier::new(2), AtomicUsize::new(0));
+    let server = Server::new(move |peer| {
+        while let Some(request) = peer.request() {
+            let (range, is_all) = wanted(&request);
+            peer.send(head(&range, is_all, "\"e\""));
+            let turn = cut.fetch_add(1, Ordering::SeqCst);
+            if turn < 2 {
+                gate.wait();
+            }
+            if is_all {
+                peer.send(&body()[range]);
+            } else if turn < 2 {
+                peer.send(&body()[range.start..range.start + 100_000]);
+                return peer.close();
+            } else {
+                peer.send(&body()[range]);
+            }
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+
+    let ended =
+        fetch(&downloads(folder.path()).at_once(2).segments(2, PIECE), &Inline::new(), vec![download(&server, "big")]);
+
+    assert_eq!(ended[0].attempts, 2, "{:?}", ended[0].result);
+    assert_whole(folder.path());
+    let ranges = ranges(&server);
+    let starts: HashSet<_> = ranges.iter().map(|range| range.start).collect();
+    assert_eq!(starts.len(), ranges.len(), "none from where it had begun: {ranges:?}");
+    assert_eq!(server.requests().iter().filter(|request| header(request, "range").is_none()).count(), 1);
+}
+
+#[test]
+fn a_file_that_changes_meanwhile_is_fetched_anew() {
+    let gate = Barrier::new(2);
+    let turn = AtomicUsize::new(0);
+    let server = Server::new(move |peer| {
+        while let Some(request) = peer.request() {
+            match turn.fetch_add(1, Ordering::SeqCst) {
+                0 => {
+                    peer.send(head(&(0..SIZE), true, "\"old\""));
+                    gate.wait();
+                    peer.send(vec![7; 1000]);
+                    return peer.wait_for_end();
+                }
+                1 => {
+                    assert_eq!(header(&request, "if-range"), Some("\"old\""));
+                    gate.wait();
+                }
+                _ => assert_eq!(header(&request, "range"), None),
+            }
+            peer.send(head(&(0..SIZE), true, "\"new\""));
+            peer.send(body());
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+
+    let ended = fetch(&downloads(folder.path()), &Inline::new(), vec![download(&server, "big")]);
+
+    assert!(ended[0].result.is_ok(), "{:?}", ended[0].result);
+    assert_whole(folder.path());
+}
+
+#[test]
+fn a_server_that_gives_no_pieces_after_all_gives_the_whole() {
+    let gate = Barrier::new(2);
+    let turn = AtomicUsize::new(0);
+    let server = Server::new(move |peer| {
+        while peer.request().is_some() {
+            peer.send(head(&(0..SIZE), true, "\"e\""));
+            if turn.fetch_add(1, Ordering::SeqCst) < 2 {
+                gate.wait();
+            }
+            peer.send(body());
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+
+    let ended = fetch(&downloads(folder.path()).at_once(2), &Inline::new(), vec![download(&server, "big")]);
+
+    assert!(ended[0].result.is_ok(), "{:?}", ended[0].result);
+    assert_whole(folder.path());
+}
+
+#[test]
+fn what_failed_is_gone_on_with_by_the_next_run_which_asks_for_what_is_missing_alone() {
+    let fails = Arc::new(AtomicUsize::new(1));
+    let failing = Arc::clone(&fails);
+    let gate = Barrier::new(4);
+    let server = Server::new(move |peer| {
+        while let Some(request) = peer.request() {
+            if failing.load(Ordering::SeqCst) == 0 {
+                answer(peer, &request);
+                continue;
+            }
+            let (range, is_all) = wanted(&request);
+            peer.send(head(&range, is_all, "\"e\""));
+            gate.wait();
+            peer.send(&body()[range.start..range.start + 200_000]);
+            return peer.close();
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let downloads = downloads(folder.path()).retries(Retries::times(0)).leave_parts(true);
+    let failed = fetch(&downloads, &Inline::new(), vec![download(&server, "big")]);
+    assert_eq!(failed[0].result.as_ref().unwrap_err().kind(), "cut-off");
+    fails.store(0, Ordering::SeqCst);
+    let before = server.requests().len();
+
+    let ended = fetch(&downloads, &Inline::new(), vec![download(&server, "big")]);
+
+    assert_eq!(ended[0].result.as_ref().unwrap().resumed, 800_000);
+    assert_whole(folder.path());
+    let asked: Vec<_> = server.requests()[before..].iter().map(|request| wanted(request)).collect();
+    let missing: usize = asked.iter().filter(|(_, is_all)| !is_all).map(|(range, _)| range.len()).sum();
+    assert_eq!(missing, SIZE - 800_000);
+}
