@@ -57,6 +57,9 @@ enum Served {
 
 /// Runs the program as its arguments say. The rows that count allocations need a counter.
 pub fn run(counter: Option<Counter>) -> ExitCode {
+    // Which a worker of its does not come back from.
+    #[cfg(target_os = "linux")]
+    procspawn::init();
     let args = Args::parse();
     let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let setting = Setting { workers: args.workers.unwrap_or(cores), quick: args.quick, counter };
@@ -98,6 +101,10 @@ fn compare(args: &Args, cores: NonZeroUsize, setting: Setting) -> io::Result<()>
     let programs: Vec<PathBuf> = rows.iter().map(|row| program(row, setting)).collect::<io::Result<_>>()?;
 
     print(&heading(cores, setting, runs))?;
+    #[cfg(target_os = "linux")]
+    if rows.iter().any(process::lacks_peers) {
+        print("\n**Python's pools are absent: `benches/process/setup` makes them ready.**\n")?;
+    }
     for (row, program) in rows.iter().zip(&programs) {
         let figures = measure::run(row, program, setting, runs)?;
         let figures = &figures;

@@ -1,8 +1,11 @@
 //! The rows of the pool of processes, beside Python's pools and what the system itself takes.
 //!
-//! Python's are started from `benches/process/peers.py`, once `benches/process/setup` has made them ready.
+//! Python's are started from `benches/process/peers.py`, once `benches/process/setup` has made them ready. procspawn's
+//! calls are joined in the order in which they were made, since otherwise its pool can hang, and so many at a time, since
+//! each holds descriptors.
 
 use std::{
+    collections::VecDeque,
     env, fs,
     io::{BufRead, BufReader, Read, Write},
     os::{fd::OwnedFd, unix::net::UnixStream},
@@ -25,6 +28,7 @@ pub(crate) fn rows(setting: Setting) -> Vec<Row> {
             &["µs/task"],
             vec![
                 Contestant::ours("raincheck", submit),
+                Contestant::peer("procspawn, 100 at a time", procspawn_submit),
                 Contestant::baseline("`cat`, 64 frames a write", |setting| stream(setting, 64)),
                 Contestant::baseline("`cat`, 1 frame a write", |setting| stream(setting, 1)),
             ],
@@ -43,6 +47,7 @@ pub(crate) fn rows(setting: Setting) -> Vec<Row> {
             &["p50 µs", "p99 µs"],
             vec![
                 Contestant::ours("raincheck", ping_pong),
+                Contestant::peer("procspawn", procspawn_ping_pong),
                 Contestant::baseline("a socket pair and `cat`", raw_ping_pong),
             ],
             Work::PingPong,
@@ -54,6 +59,7 @@ pub(crate) fn rows(setting: Setting) -> Vec<Row> {
             vec![
                 Contestant::ours("raincheck, a `Blob`", |setting| bytes(setting, echo::call)),
                 Contestant::ours("raincheck, a `Blob` made anew", |setting| bytes(setting, remake::call)),
+                Contestant::peer("procspawn", procspawn_bytes),
                 Contestant::baseline("a socket pair and `cat`", raw_bytes),
             ],
             Work::Bytes,
@@ -64,6 +70,7 @@ pub(crate) fn rows(setting: Setting) -> Vec<Row> {
             &["ms"],
             vec![
                 Contestant::ours("raincheck", start),
+                Contestant::peer("procspawn", procspawn_start),
                 Contestant::baseline("`true`, started and waited for", raw_start),
             ],
             Work::Start,
@@ -72,7 +79,7 @@ pub(crate) fn rows(setting: Setting) -> Vec<Row> {
             "process-abort",
             "a worker aborts: until it is told, and how many of 20 that waited are lost".into(),
             &["ms", "lost"],
-            vec![Contestant::ours("raincheck", abort)],
+            vec![Contestant::ours("raincheck", abort), Contestant::peer("procspawn", procspawn_abort)],
             Work::Abort,
         ),
         row(
@@ -108,8 +115,8 @@ impl Work {
         }
     }
 
-    /// A tenth for Python, per task or item, so that a round takes seconds and not minutes. Memory is compared whole.
-    fn count_of_python(self, setting: Setting) -> u64 {
+    /// A tenth for the peers, per task or item, so that a round takes seconds and not minutes. Memory is compared whole.
+    fn count_of_peers(self, setting: Setting) -> u64 {
         match self {
             Self::Submit | Self::Map | Self::PingPong => self.count(setting).div_ceil(10),
             Self::Bytes | Self::Start | Self::Abort | Self::Memory => self.count(setting),
@@ -137,6 +144,11 @@ fn row(key: &'static str, title: String, heads: &[&'static str], mut contestants
     let rounds = if matches!(work, Work::Memory) { Rounds::Cold } else { Rounds::Warm };
     let columns = (0..).zip(heads).map(|(figure, head)| Column { head, figure, rounds }).collect();
     Row { key, title, columns, ranked_by: Some(0), at_once: false, counted: false, contestants }
+}
+
+/// Whether a row has fewer contestants than it should, since they are not there.
+pub(crate) fn lacks_peers(row: &Row) -> bool {
+    row.key.starts_with("process-") && !python().exists()
 }
 
 /// Where `benches/process/setup` puts it.
@@ -168,7 +180,7 @@ fn pythons(work: Work) -> Vec<Contestant> {
 fn of_python(setting: Setting, work: Work, pool: &str) -> Round {
     let mut script = Command::new(python())
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/process/peers.py"))
-        .args([work.name(), pool, &setting.workers.to_string(), &work.count_of_python(setting).to_string()])
+        .args([work.name(), pool, &setting.workers.to_string(), &work.count_of_peers(setting).to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         // What its pools say of a crash is known.
@@ -297,6 +309,85 @@ fn memory(setting: Setting) -> Round {
         let sum: u64 = claims.into_iter().map(|task| task.result().expect(RETURNS)).sum();
         assert_eq!(sum, tasks * (tasks - 1));
         vec![held as f64 / 1e6]
+    })
+}
+
+fn procspawn_pool(setting: Setting) -> procspawn::Pool {
+    let pool = procspawn::Pool::new(setting.workers.get()).expect("there are descriptors");
+    let first: Vec<_> = (0..64).map(|n| pool.spawn(n, twice)).collect();
+    first.into_iter().for_each(|call| drop(call.join()));
+    pool
+}
+
+fn twice(number: u64) -> u64 {
+    2 * number
+}
+
+fn procspawn_submit(setting: Setting) -> Round {
+    const AT_A_TIME: usize = 100;
+    let (pool, tasks) = (procspawn_pool(setting), Work::Submit.count_of_peers(setting));
+    Box::new(move || {
+        let begun = Instant::now();
+        let mut claims = VecDeque::with_capacity(AT_A_TIME);
+        let mut sum = 0;
+        for n in 0..tasks {
+            if claims.len() == AT_A_TIME {
+                sum += claim_first(&mut claims);
+            }
+            claims.push_back(pool.spawn(n, twice));
+        }
+        while !claims.is_empty() {
+            sum += claim_first(&mut claims);
+        }
+        let taken = begun.elapsed();
+        assert_eq!(sum, tasks * (tasks - 1));
+        vec![micros(taken) / tasks as f64]
+    })
+}
+
+fn claim_first(claims: &mut VecDeque<procspawn::JoinHandle<u64>>) -> u64 {
+    claims.pop_front().expect("one is there").join().expect(RETURNS)
+}
+
+fn procspawn_ping_pong(setting: Setting) -> Round {
+    let (pool, turns) = (procspawn_pool(setting), Work::PingPong.count_of_peers(setting));
+    Box::new(move || percentiles((0..turns).map(|n| timed(|| pool.spawn(n, twice).join().expect(RETURNS)))))
+}
+
+fn procspawn_bytes(setting: Setting) -> Round {
+    let (pool, size) = (procspawn_pool(setting), Work::Bytes.count_of_peers(setting) as usize);
+    Box::new(move || {
+        let argument = vec![7_u8; size];
+        let begun = Instant::now();
+        let value = pool.spawn(argument, |bytes| bytes).join().expect(RETURNS);
+        let taken = begun.elapsed();
+        assert_eq!(value.len(), size);
+        vec![micros(taken) / 1e3]
+    })
+}
+
+fn procspawn_start(setting: Setting) -> Round {
+    Box::new(move || {
+        let begun = Instant::now();
+        let pool = procspawn::Pool::new(setting.workers.get()).expect("there are descriptors");
+        let value = pool.spawn(21, twice).join().expect(RETURNS);
+        let taken = begun.elapsed();
+        assert_eq!(value, 42);
+        vec![micros(taken) / 1e3]
+    })
+}
+
+fn procspawn_abort(setting: Setting) -> Round {
+    Box::new(move || {
+        let pool = procspawn_pool(setting);
+        let begun = Instant::now();
+        let victim = pool.spawn((), |()| std::process::abort());
+        let pending: Vec<_> = (0..20).map(|n| pool.spawn(n, twice)).collect();
+        let victim: Result<(), _> = victim.join();
+        assert!(victim.is_err());
+        let taken = begun.elapsed();
+        let lost = pending.into_iter().map(procspawn::JoinHandle::join).filter(Result::is_err).count();
+        vec![micros(taken) / 1e3, lost as f64]
     })
 }
 
