@@ -162,7 +162,9 @@ mod tests {
                 piece
             })
         });
-        threads.map(|thread| whole.join(thread.join().unwrap()));
+        for thread in threads {
+            whole.join(thread.join().unwrap());
+        }
 
         assert_eq!(whole.into_vec(), (0..10).map(|n| n.to_string()).collect::<Vec<_>>());
     }
