@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{FetchArgs, FlagsArgs, HashArgs, LogsArgs, RunArgs, ServeArgs};
@@ -117,6 +118,13 @@ pub(crate) enum ExecutorName {
     Process,
     /// On an async runtime
     Tokio,
+}
+
+/// Reads those executors alone whose jobs stay in this process.
+pub(crate) fn executor_here() -> impl TypedValueParser<Value = ExecutorName> {
+    let here = ExecutorName::value_variants().iter().filter(|name| **name != ExecutorName::Process);
+    PossibleValuesParser::new(here.filter_map(ExecutorName::to_possible_value))
+        .map(|name| ExecutorName::from_str(&name, false).expect("only its values come through"))
 }
 
 /// What is shown and written of the jobs.

@@ -77,6 +77,7 @@ mod credentials;
 mod error;
 mod exchange;
 mod link;
+mod names;
 mod payload;
 mod pool;
 mod proxy;

@@ -38,7 +38,7 @@ use self::plan::{Common, Plan, Planned};
 use self::source::Planner;
 use self::sums::Sums;
 use self::template::Template;
-use crate::args::{ExecutorName, ReportOptions, Talk};
+use crate::args::{ExecutorName, ReportOptions, Talk, executor_here};
 use crate::batch::feed::{Feed, Produce};
 use crate::error::{Error, Exit, cannot_write_output};
 use crate::executors;
@@ -90,7 +90,7 @@ pub(crate) struct FetchArgs {
     #[arg(long)]
     dry_run: bool,
     /// Where downloads run: all on one thread, each on a thread, or one by one
-    #[arg(long, value_name = "WHERE", default_value = "tokio")]
+    #[arg(long, value_name = "WHERE", default_value = "tokio", value_parser = executor_here())]
     executor: ExecutorName,
     /// How many downloads run at once, and how many connections there are at most
     #[arg(long, short, value_name = "N", default_value = "16")]

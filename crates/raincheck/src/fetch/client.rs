@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, Weak},
     time::Duration,
@@ -15,6 +16,7 @@ use super::{
     BlockingResponse, Cookies, Credentials, FetchError, Payload, Proxy, Request, Response, blocking,
     credentials::{Challenges, Netrc},
     exchange::exchange,
+    names::Names,
     pool::Connections,
     proxy::{Except, Proxies},
     request::{Shown, header_of},
@@ -36,6 +38,7 @@ pub struct ClientBuilder {
     tls: TlsSettings,
     proxy: Option<Option<Arc<Proxy>>>,
     no_proxy: Option<Except>,
+    addresses: HashMap<(String, u16), Vec<IpAddr>>,
 }
 
 #[derive(Clone)]
@@ -53,6 +56,7 @@ pub(super) struct Settings {
     /// For proxies, with whom tunnels are agreed on by HTTP/1.
     pub(super) proxy_tls: Arc<Tls>,
     pub(super) proxies: Proxies,
+    pub(super) names: Arc<Names>,
     pub(super) cookies: Option<Cookies>,
     pub(super) credentials: HashMap<String, Credentials>,
     pub(super) netrc: Netrc,
@@ -70,6 +74,7 @@ impl Client {
             tls: tls.clone(),
             proxy: None,
             no_proxy: None,
+            addresses: HashMap::new(),
             settings: Settings {
                 headers,
                 query: Vec::new(),
@@ -83,6 +88,7 @@ impl Client {
                 tls: Arc::new(Tls::new(tls.clone())),
                 proxy_tls: Arc::new(Tls::new(tls)),
                 proxies: Proxies::default(),
+                names: Arc::new(Names::new(HashMap::new())),
                 cookies: None,
                 credentials: HashMap::new(),
                 netrc: Netrc::default(),
@@ -395,6 +401,18 @@ impl ClientBuilder {
         self
     }
 
+    /// Takes this host to be at these addresses, when it is asked for at this port, and looks its name up nowhere. Without
+    /// any, as if nothing had been said.
+    ///
+    /// Other names are looked up once for all who ask, and known for a minute.
+    pub fn resolve(mut self, host: &str, port: u16, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        let addresses: Vec<_> = addresses.into_iter().collect();
+        if !addresses.is_empty() {
+            self.addresses.insert((host.to_ascii_lowercase(), port), addresses);
+        }
+        self
+    }
+
     /// Trusts what is signed by these certificates, PEM with one or more, and by no others.
     ///
     /// Otherwise those are trusted that the system trusts; on Linux the environment variables `SSL_CERT_FILE` and
@@ -450,6 +468,7 @@ impl ClientBuilder {
     /// [`FetchError::Invalid`] if the environment names a proxy that is none.
     pub fn build(mut self) -> Result<Client, FetchError> {
         self.settings.proxy_tls = Arc::new(Tls::new(TlsSettings { http2: Http2::Never, ..self.tls.clone() }));
+        self.settings.names = Arc::new(Names::new(self.addresses));
         self.settings.tls = Arc::new(Tls::new(self.tls));
         self.settings.proxies = match self.proxy {
             Some(proxy) => Proxies { http: proxy.clone(), https: proxy, except: Except::default() },

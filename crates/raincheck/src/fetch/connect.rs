@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -19,6 +19,7 @@ use super::{
     FetchError, Proxy, TimeLimit, Timings,
     client::Settings,
     connection::Limits,
+    names::Names,
     route::Route,
     tls::{self, Tls},
 };
@@ -54,7 +55,7 @@ pub(super) async fn stream(
     let total = limits.total.map(|(until, limit)| (until, limit, TimeLimit::Total));
     let made = async {
         let mut stream = match route.proxy {
-            None => Stream::Plain(tcp(route.host, route.port, timings).await?),
+            None => Stream::Plain(tcp(&settings.names, route.host, route.port, timings).await?),
             Some(proxy) => through(proxy, settings, route, timings).await?,
         };
         if route.secure {
@@ -80,21 +81,21 @@ async fn through(
     timings: &mut Timings,
 ) -> Result<Stream, FetchError> {
     let began = Instant::now();
-    let stream = tcp(&proxy.host, proxy.port, timings).await.map_err(|error| proxy.failed(error))?;
+    let stream = tcp(&settings.names, &proxy.host, proxy.port, timings).await.map_err(|error| proxy.failed(error))?;
     let mut stream = Stream::Plain(stream);
     if proxy.is_secure() {
         let secured = settings.proxy_tls.secure(&proxy.host, stream).await.map_err(|error| proxy.failed(error))?;
         stream = Stream::Tls(Box::new(secured));
     }
-    proxy.open(&mut stream, route).await?;
+    proxy.open(&mut stream, route, &settings.names).await?;
     timings.connect = Some(began.elapsed() - timings.resolve.unwrap_or_default());
     Ok(stream)
 }
 
 /// A TCP connection to a host of a URL.
-pub(super) async fn tcp(host: &str, port: u16, timings: &mut Timings) -> Result<TcpStream, FetchError> {
+async fn tcp(names: &Names, host: &str, port: u16, timings: &mut Timings) -> Result<TcpStream, FetchError> {
     let began = Instant::now();
-    let addresses = resolve(host, port).await?;
+    let addresses = names.resolve(host, port).await?;
     let resolved = Instant::now();
     timings.resolve = Some(resolved - began);
     let stream = any(&addresses).await.map_err(|error| not_connected(host, port, &error))?;
@@ -102,24 +103,6 @@ pub(super) async fn tcp(host: &str, port: u16, timings: &mut Timings) -> Result<
     // Small requests must not wait for the answer to the one before them. A socket that cannot is still of use.
     let _ = stream.set_nodelay(true);
     Ok(stream)
-}
-
-pub(super) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, FetchError> {
-    if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    let unresolved = |reason: String| FetchError::Unresolved { host: host.to_owned(), reason };
-    let found = tokio::net::lookup_host((host, port)).await.map_err(|error| unresolved(error.to_string()))?;
-    let (mut six, mut four): (Vec<_>, Vec<_>) = found.partition(SocketAddr::is_ipv6);
-    six.reverse();
-    four.reverse();
-    // One of each by turns, so that a broken IPv6 costs a moment and not the download.
-    let mut addresses = Vec::new();
-    while six.len() + four.len() > 0 {
-        addresses.extend(six.pop());
-        addresses.extend(four.pop());
-    }
-    if addresses.is_empty() { Err(unresolved("it has none".into())) } else { Ok(addresses) }
 }
 
 /// A connection to the first that answers; each is tried when all before it have failed, or have had their head start.

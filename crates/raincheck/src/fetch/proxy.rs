@@ -10,11 +10,7 @@ use http::HeaderValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use url::{Host, Url};
 
-use super::{
-    Credentials, FetchError,
-    connect::{Stream, resolve},
-    route::Route,
-};
+use super::{Credentials, FetchError, connect::Stream, names::Names, route::Route};
 
 /// What a proxy may say before it lets us through.
 const ANSWER_AT_MOST: usize = 16 << 10;
@@ -103,10 +99,10 @@ impl Proxy {
     }
 
     /// Has it connect `stream`, which leads to it, to where `route` leads.
-    pub(super) async fn open(&self, stream: &mut Stream, route: Route<'_>) -> Result<(), FetchError> {
+    pub(super) async fn open(&self, stream: &mut Stream, route: Route<'_>, names: &Names) -> Result<(), FetchError> {
         match self.kind {
             Kind::Http | Kind::Https => self.connect(stream, route).await,
-            Kind::Socks5 | Kind::Socks5h => self.socks(stream, route).await,
+            Kind::Socks5 | Kind::Socks5h => self.socks(stream, route, names).await,
         }
     }
 
@@ -145,7 +141,7 @@ impl Proxy {
     }
 
     /// RFC 1928 and, for the password, RFC 1929.
-    async fn socks(&self, stream: &mut Stream, route: Route<'_>) -> Result<(), FetchError> {
+    async fn socks(&self, stream: &mut Stream, route: Route<'_>, names: &Names) -> Result<(), FetchError> {
         let login = match &self.credentials {
             Some(Credentials::Basic { user, password }) => Some((user.as_bytes(), password.as_bytes())),
             _ => None,
@@ -171,7 +167,7 @@ impl Proxy {
         }
 
         let mut request = vec![5, 1, 0];
-        match self.target(route).await? {
+        match self.target(route, names).await? {
             Ok(IpAddr::V4(address)) => {
                 request.push(1);
                 request.extend_from_slice(&address.octets());
@@ -207,14 +203,14 @@ impl Proxy {
     }
 
     /// The address that it shall connect to, or the name that it shall look up itself.
-    async fn target<'a>(&self, route: Route<'a>) -> Result<Result<IpAddr, &'a str>, FetchError> {
+    async fn target<'a>(&self, route: Route<'a>, names: &Names) -> Result<Result<IpAddr, &'a str>, FetchError> {
         if let Ok(address) = route.host.trim_matches(['[', ']']).parse() {
             return Ok(Ok(address));
         }
         if self.kind == Kind::Socks5h {
             return Ok(Err(route.host));
         }
-        let addresses = resolve(route.host, route.port).await?;
+        let addresses = names.resolve(route.host, route.port).await?;
         // Proxies that reach only one kind of address reach this one.
         let best = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
         best.map(SocketAddr::ip).map(Ok).ok_or_else(|| self.failed("there is no address for it to connect to"))

@@ -105,3 +105,16 @@ fn a_requests_own_limits_stand_instead_of_the_clients() {
 
     assert_eq!([silent.kind(), far.kind()], ["idle-timeout", "connect-timeout"]);
 }
+
+#[test]
+fn a_host_is_at_the_addresses_that_are_given_until_one_answers() {
+    let server = Server::answering(|request| ok(header(request, "host").unwrap()));
+    let port = server.address.port();
+    // Nobody listens at the first.
+    let addresses = ["127.0.0.2", "127.0.0.1"].map(|address| address.parse().unwrap());
+    let client = Client::builder().proxy(None).resolve("Far.Example", port, addresses).build().unwrap();
+
+    let (_, body) = fetched_by(&client, Request::get(&format!("http://far.example:{port}/")).unwrap()).unwrap();
+
+    assert_eq!(body, format!("far.example:{port}"));
+}

@@ -198,6 +198,10 @@ impl<R: Read> List<R> {
                     return Ok(self.close().map(Found::Entry));
                 }
                 Some(Ok(())) => self.line(),
+                Some(Err(Unreadable::TooLong)) if is_indented(&self.lines.line) => {
+                    let text = String::from_utf8_lossy(&self.lines.line).into_owned();
+                    self.half_read_option(&text, self.place(), &too_long())
+                }
                 Some(Err(unreadable)) => {
                     self.ended = unreadable == Unreadable::Utf16;
                     self.open_next(Err(self.unreadable(unreadable)))
@@ -226,10 +230,14 @@ impl<R: Read> List<R> {
         let line = std::mem::take(&mut self.lines.line);
         let text = match std::str::from_utf8(&line) {
             Ok(text) => text,
+            Err(_) if is_indented(&line) => {
+                let found = self.half_read_option(&String::from_utf8_lossy(&line), place, NO_UTF8);
+                self.lines.line = line;
+                return found;
+            }
             Err(_) => {
-                let what = "the line is not in UTF-8";
                 let hint = "write other bytes of a URL as `%XX`, and names in UTF-8";
-                let problem = problem(place, &String::from_utf8_lossy(&line), what, Some(hint));
+                let problem = problem(place, &String::from_utf8_lossy(&line), NO_UTF8, Some(hint));
                 self.lines.line = line;
                 return self.open_next(Err(problem));
             }
@@ -295,7 +303,25 @@ impl<R: Read> List<R> {
         };
         match set(entry, text) {
             Ok(()) => None,
-            Err(Refusal::Unused(option)) => {
+            Err(refusal) => self.refuse(refusal, text, place),
+        }
+    }
+
+    /// An option of which not all can be read, which matters only if it means something here.
+    fn half_read_option(&mut self, text: &str, place: Place, what: &str) -> Option<Found> {
+        if !matches!(self.open, Some(Pending::Entry(_))) {
+            return self.option(text.trim(), place);
+        }
+        let refusal = match text.trim().split_once('=') {
+            Some((name, _)) if !OPTIONS.contains(&name.trim_end()) => Refusal::Unused(name.trim_end().into()),
+            _ => Refusal::Wrong(what.into()),
+        };
+        self.refuse(refusal, text.trim(), place)
+    }
+
+    fn refuse(&mut self, refusal: Refusal, text: &str, place: Place) -> Option<Found> {
+        match refusal {
+            Refusal::Unused(option) => {
                 if self.unused.contains(&option) {
                     return None;
                 }
@@ -303,7 +329,7 @@ impl<R: Read> List<R> {
                 Some(Found::Unused { place, option })
             }
             // Without its checksum or header the file would be another: the entry goes, too.
-            Err(Refusal::Wrong(what)) => {
+            Refusal::Wrong(what) => {
                 self.open = Some(Pending::Refused);
                 Some(Found::Problem(problem(place, text, &what, None)))
             }
@@ -313,9 +339,7 @@ impl<R: Read> List<R> {
     fn unreadable(&self, unreadable: Unreadable) -> Problem {
         let text = String::from_utf8_lossy(&self.lines.line);
         match unreadable {
-            Unreadable::TooLong => {
-                problem(self.place(), &text, &format!("the line is longer than {LONGEST} bytes"), None)
-            }
+            Unreadable::TooLong => problem(self.place(), &text, &too_long(), None),
             Unreadable::Utf16 => {
                 problem(self.place(), "", "the list is in UTF-16", Some("`iconv -f UTF-16 -t UTF-8` makes UTF-8 of it"))
             }
@@ -430,6 +454,19 @@ fn no_scheme(text: &str, which: &str) -> Wrong {
     let shown = shown(text);
     let hint = (!shown.is_empty()).then(|| format!("write it as `https://{shown}`"));
     (format!("{which}`{shown}` has no scheme"), hint)
+}
+
+/// The options that mean something here, as [`set`] reads them.
+const OPTIONS: [&str; 8] = ["out", "dir", "checksum", "header", "referer", "user-agent", "http-user", "http-passwd"];
+
+const NO_UTF8: &str = "the line is not in UTF-8";
+
+fn too_long() -> String {
+    format!("the line is longer than {LONGEST} bytes")
+}
+
+fn is_indented(line: &[u8]) -> bool {
+    line.starts_with(b" ") || line.starts_with(b"\t")
 }
 
 /// Why an option was not taken.
@@ -679,6 +716,29 @@ mod tests {
             shown("http://h/a\n  split=5\nhttp://h/b\n  split=5\n"),
             ["? l:2 split", "http://h/a", "http://h/b"]
         );
+    }
+
+    #[test]
+    fn an_option_that_cannot_be_read_is_unused_if_it_means_nothing_and_takes_its_entry_if_it_does() {
+        let told = |option: &[u8]| {
+            let list = [b"http://h/a\n  ", option, b"=caf\xe9\n  checksum=bad\nhttp://h/b"].concat();
+            read(&list).iter().map(|found| format!("{found:?}")).collect::<Vec<_>>()
+        };
+        let long = format!("http://h/a\n  split={}\n  out=x\nhttp://h/b", "9".repeat(LONGEST));
+
+        let [unknown, known] = [told(b"split"), told(b"out")];
+
+        assert!(unknown[0].starts_with("Unused") && unknown[1].contains("checksum"), "{unknown:?}");
+        assert!(known[0].contains(NO_UTF8) && known.len() == 2, "{known:?}");
+        assert_eq!(shown(&long), ["? l:2 split", "http://h/a name=x", "http://h/b"]);
+    }
+
+    #[test]
+    fn every_option_that_means_something_is_known_by_its_name() {
+        for option in OPTIONS {
+            let mut entry = argument("http://h/a", 1).unwrap();
+            assert!(!matches!(set(&mut entry, &format!("{option}=x")), Err(Refusal::Unused(_))), "{option}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How requests are made and answers taken: the options that become a client and a way to download.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -49,6 +50,9 @@ pub(super) struct RequestOptions {
     /// Go to these hosts directly; `*` is all [default: as no_proxy says]
     #[arg(long, value_name = "HOSTS")]
     no_proxy: Option<String>,
+    /// Take HOST, asked for at PORT, to be at this address, as in 'example.org:443:127.0.0.1'; or at these, with commas
+    #[arg(long = "resolve", value_name = "HOST:PORT:ADDRESS", value_parser = resolved)]
+    resolved: Vec<(String, u16, Vec<IpAddr>)>,
     /// Trust the authorities in FILE (PEM), and no others
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -176,6 +180,9 @@ impl RequestOptions {
         if let Some(hosts) = &self.no_proxy {
             builder = builder.no_proxy(hosts);
         }
+        for (host, port, addresses) in &self.resolved {
+            builder = builder.resolve(host, *port, addresses.iter().copied());
+        }
         if let Some(ca) = &self.ca {
             builder = builder.root_certificates(&read(ca)?).map_err(unusable)?;
         }
@@ -302,6 +309,18 @@ fn at_host(text: &str) -> Result<(String, &str), String> {
     }
 }
 
+fn resolved(text: &str) -> Result<(String, u16, Vec<IpAddr>), String> {
+    let unreadable = || "write it as in 'example.org:443:127.0.0.1'".to_owned();
+    let (host, rest) = text.split_once(':').ok_or_else(unreadable)?;
+    let (port, addresses) = rest.split_once(':').ok_or_else(unreadable)?;
+    let address = |text: &str| text.trim_matches(['[', ']']).parse().map_err(|_| format!("`{text}` is no address"));
+    let addresses = addresses.split(',').map(address).collect::<Result<_, _>>()?;
+    match port.parse() {
+        Ok(port) if !host.is_empty() => Ok((host.into(), port, addresses)),
+        _ => Err(unreadable()),
+    }
+}
+
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
@@ -330,6 +349,15 @@ mod tests {
         assert_eq!(["500", "64k", "20M", "4G"].map(size), [Ok(500), Ok(65_536), Ok(20_971_520), Ok(4_294_967_296)]);
         for wrong in ["0", "k", "-1", "1.5M", "99999999999G", ""] {
             assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_given_as_curl_has_it() {
+        let given = resolved("h.org:443:10.0.0.1,[::1],::2").unwrap();
+        assert_eq!(given, ("h.org".into(), 443, ["10.0.0.1", "::1", "::2"].map(|ip| ip.parse().unwrap()).to_vec()));
+        for wrong in ["h.org", "h.org:443", "h.org:x:10.0.0.1", ":443:10.0.0.1", "h.org:443:", "h.org:443:elsewhere"] {
+            assert!(resolved(wrong).is_err(), "{wrong}");
         }
     }
 
