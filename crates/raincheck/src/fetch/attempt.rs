@@ -511,8 +511,9 @@ fn ask<'a>(job: &'a Job, partial: Option<&Partial>) -> Cow<'a, Request> {
     if place > 0 {
         request.to_mut().set_url(download.mirrors[place - 1].clone());
     }
-    // Another place has another validator.
-    if let Some(partial) = partial.filter(|_| places == 1)
+    // Another place may call another file the same by its date; an `ETag` that is equal there is no accident.
+    let is_tag = |partial: &&Partial| partial.validator.starts_with('"');
+    if let Some(partial) = partial.filter(|partial| places == 1 || is_tag(partial))
         && let (Ok(range), Ok(validator)) =
             (HeaderValue::from_str(&format!("bytes={}-", partial.bytes)), HeaderValue::from_str(&partial.validator))
     {

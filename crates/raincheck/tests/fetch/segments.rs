@@ -306,3 +306,61 @@ fn what_failed_is_gone_on_with_by_the_next_run_which_asks_for_what_is_missing_al
     let missing: usize = asked.iter().filter(|(_, is_all)| !is_all).map(|(range, _)| range.len()).sum();
     assert_eq!(missing, SIZE - 800_000);
 }
+
+#[test]
+fn pieces_come_from_mirrors_too_and_from_none_that_has_another_file() {
+    let gate = Arc::new(Barrier::new(3));
+    let start = |etag: &'static str, is_slow: bool| {
+        let (gate, turn) = (Arc::clone(&gate), AtomicUsize::new(0));
+        Server::new(move |peer| {
+            while let Some(request) = peer.request() {
+                let (range, is_all) = wanted(&request);
+                // What has changed is given whole.
+                let is_same = header(&request, "if-range").is_none_or(|tag| tag == etag);
+                let range = if is_same { range } else { 0..SIZE };
+                peer.send(head(&range, is_all || !is_same, etag));
+                if turn.fetch_add(1, Ordering::SeqCst) == 0 && is_slow {
+                    gate.wait();
+                }
+                peer.send(if is_same { body()[range].to_vec() } else { vec![7; SIZE] });
+            }
+        })
+    };
+    let (origin, same, other) = (start("\"e\"", true), start("\"e\"", true), start("\"x\"", false));
+    let folder = tempfile::tempdir().unwrap();
+    let wanted_file = download(&origin, "big").mirror(&other.url("/big")).unwrap().mirror(&same.url("/big")).unwrap();
+    let opener = Arc::clone(&gate);
+    let open = std::thread::spawn(move || opener.wait());
+
+    let ended = fetch(&downloads(folder.path()), &Inline::new(), vec![wanted_file]);
+
+    open.join().unwrap();
+    assert!(ended[0].result.is_ok(), "{:?}", ended[0].result);
+    assert_whole(folder.path());
+    assert!(!same.requests().is_empty() && !other.requests().is_empty());
+    assert_eq!(other.requests().len(), 1, "it is not asked again");
+}
+
+#[test]
+fn what_has_come_is_gone_on_with_at_a_mirror_that_has_the_same() {
+    let cut = Server::new(|peer| {
+        peer.request();
+        peer.send(head(&(0..SIZE), true, "\"e\""));
+        peer.send(&body()[..SIZE / 2]);
+    });
+    let mirror = Server::new(|peer| {
+        while let Some(request) = peer.request() {
+            answer(peer, &request)
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let wanted_file = download(&cut, "big").mirror(&mirror.url("/big")).unwrap();
+
+    let ended = fetch(&downloads(folder.path()).segments(1, PIECE), &Inline::new(), vec![wanted_file]);
+
+    assert!(ended[0].result.is_ok(), "{:?}", ended[0].result);
+    assert_whole(folder.path());
+    let request = &mirror.requests()[0];
+    assert_eq!(header(request, "if-range"), Some("\"e\""));
+    assert_eq!(wanted(request).0.start, SIZE / 2);
+}
