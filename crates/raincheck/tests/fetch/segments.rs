@@ -15,8 +15,10 @@ use std::{
 
 use raincheck::{
     InProcess, Inline, ThreadPool,
-    fetch::{Client, Download, Downloads, Ended, Request, Retries},
+    fetch::{Algorithm, Checksum, Client, Download, Downloads, Ended, Request, Retries},
 };
+
+use sha2::{Digest, Sha256};
 
 use crate::server::{Peer, Server, header, path};
 
@@ -363,4 +365,32 @@ fn what_has_come_is_gone_on_with_at_a_mirror_that_has_the_same() {
     let request = &mirror.requests()[0];
     assert_eq!(header(request, "if-range"), Some("\"e\""));
     assert_eq!(wanted(request).0.start, SIZE / 2);
+}
+
+#[test]
+fn with_a_checksum_it_is_gone_on_with_at_any_mirror_and_fetched_anew_if_that_was_wrong() {
+    for is_right in [true, false] {
+        let cut = Server::new(move |peer| {
+            peer.request();
+            peer.send(head(&(0..SIZE), true, "\"e\""));
+            peer.send(if is_right { body()[..SIZE / 2].to_vec() } else { vec![7; SIZE / 2] });
+        });
+        let mirror = Server::new(|peer| {
+            while let Some(request) = peer.request() {
+                answer(peer, &request)
+            }
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let sum = Checksum::new(Algorithm::Sha256, &*Sha256::digest(body())).unwrap();
+        let wanted_file =
+            download(&cut, "big").mirror(&mirror.url("/big")).unwrap().mirror(&mirror.url("/big")).unwrap();
+
+        let ended =
+            fetch(&downloads(folder.path()).segments(1, PIECE), &Inline::new(), vec![wanted_file.checksum(sum)]);
+
+        assert!(ended[0].result.is_ok(), "{:?}", ended[0].result);
+        assert_whole(folder.path());
+        assert_eq!(wanted(&mirror.requests()[0]).0.start, SIZE / 2);
+        assert_eq!(mirror.requests().len(), if is_right { 1 } else { 2 });
+    }
 }
