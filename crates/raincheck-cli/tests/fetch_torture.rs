@@ -364,3 +364,95 @@ fn a_link_planted_under_a_name_is_not_written_through_and_a_folder_there_is_told
     assert!(told(&output).contains(&site.names[1]), "{}", told(&output));
     assert_eq!(fs::read(into.path().join(&site.names[2])).unwrap(), contents(2));
 }
+
+/// Runs it where `prepare`, a script, has mounted something into the folder, and leaves what there is then in `out`. `None` if this machine
+/// lets nobody mount.
+fn fetch_on(prepare: &str, into: &Path, out: &Path, mut command: Command) -> Option<Output> {
+    let may_mount = Command::new("unshare").args(["-m", "true"]).stderr(Stdio::null()).status();
+    if !may_mount.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: this machine lets nobody mount a file system");
+        return None;
+    }
+    let script = format!("{prepare} || exit 99; \"$@\"; code=$?; cp -r \"$INTO/.\" \"$OUT\"; exit $code");
+    let mut mounted = Command::new("unshare");
+    mounted.args(["-m", "bash", "-c", &script, "bash"]).arg(command.get_program()).args(command.get_args());
+    mounted.env("INTO", into).env("OUT", out).stdin(Stdio::null());
+    command.stdin(Stdio::null());
+    Some(mounted.output().unwrap())
+}
+
+#[test]
+fn a_disk_that_becomes_full_costs_what_does_not_fit_and_nothing_else() {
+    let site = Site::start(60, "", &[]);
+    fs::write(site.folder.path().join("www/big"), vec![7; 4 << 20]).unwrap();
+    let (into, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let records = out.path().join("records.jsonl");
+    let mut command = site.fetch(into.path(), &["-j", "4", "--retries", "0", "--report"]);
+    command.arg(&records).arg(format!("http://127.0.0.1:{}/big", site.port));
+    command.args(["--segments", "4", "--segment-size", "64k"]);
+    let full = "mount -t tmpfs -o size=640k tmpfs \"$INTO\"";
+    let Some(output) = fetch_on(full, into.path(), out.path(), command) else { return };
+
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert!(told(&output).contains("the disk is full"), "{}", told(&output));
+    let finished = site.finished(out.path()).len();
+    assert!((5..60).contains(&finished), "{finished}");
+    assert!(!out.path().join("big").exists());
+    let records = fs::read_to_string(records).unwrap();
+    let full = records.lines().filter(|line| line.contains("\"kind\":\"file\"") && line.contains("http://")).count();
+    assert_eq!(full, 61 - finished, "each is told with its URL");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_to_costs_what_goes_there_alone() {
+    let site = Site::start(4, "", &[]);
+    let (into, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let list = site.folder.path().join("named.txt");
+    let lines = site.names.iter().enumerate().map(|(number, name)| {
+        format!("http://127.0.0.1:{}/{name}\t{}{name}\n", site.port, if number < 2 { "sub/" } else { "" })
+    });
+    fs::write(&list, lines.collect::<String>()).unwrap();
+    let command = |into: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_raincheck"));
+        command.args(["fetch", "--progress", "none", "--retries", "0", "-i"]).arg(&list).arg("-d").arg(into);
+        command
+    };
+    let below = "mkdir \"$INTO/sub\" && mount -t tmpfs -o ro tmpfs \"$INTO/sub\"";
+    let Some(output) = fetch_on(below, into.path(), out.path(), command(into.path())) else { return };
+
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    for name in &site.names[..2] {
+        assert!(
+            told(&output).contains(&format!("/{name}` failed")) && told(&output).contains("another file system"),
+            "{}",
+            told(&output)
+        );
+    }
+    assert_eq!(site.finished(out.path()).len(), 2);
+
+    let all = "mount -t tmpfs -o ro tmpfs \"$INTO\"";
+    let output = fetch_on(all, into.path(), out.path(), command(into.path())).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", told(&output));
+    assert!(told(&output).contains("Read-only file system"), "{}", told(&output));
+}
+
+#[test]
+fn a_folder_that_vanishes_in_mid_run_is_told_for_each_file_and_the_run_ends() {
+    let site = Site::start(40, "location / { proxy_pass BACKEND0; }", &[&["--delay", "30ms"]]);
+    let into = TempDir::new().unwrap();
+    let folder = into.path().join("got");
+    let child = site.fetch(&folder, &["-j", "2", "--retries", "0"]).spawn().unwrap();
+    let begin = Instant::now();
+    while !folder.is_dir() || site.finished(&folder).len() < 3 {
+        assert!(begin.elapsed() < LONG, "nothing comes");
+    }
+    fs::rename(&folder, into.path().join("gone")).unwrap();
+    fs::remove_dir_all(into.path().join("gone")).unwrap();
+    let output = child.wait_with_output().unwrap();
+
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert!(told(&output).contains("http://") && told(&output).contains("No such file"), "{}", told(&output));
+    assert!(!folder.exists(), "it is not made anew in mid-run");
+    assert_eq!(site.fetch(&folder, &[]).output().unwrap().status.code(), Some(0));
+    site.assert_all_there(&folder);
+}

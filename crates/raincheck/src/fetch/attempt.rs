@@ -512,14 +512,19 @@ fn ask<'a>(job: &'a Job, partial: Option<&Partial>) -> Cow<'a, Request> {
     if place > 0 {
         request.to_mut().set_url(download.mirrors[place - 1].clone());
     }
-    // Another place has another validator.
-    if let Some(partial) = partial.filter(|_| places == 1)
+    // Another place may call another file the same by its date; an `ETag` that is equal there is no accident.
+    // With a checksum it is seen in the end, whatever the places call theirs.
+    let is_checked = download.checksum.is_some();
+    let is_tag = |partial: &Partial| partial.validator.starts_with('"');
+    if let Some(partial) = partial.filter(|partial| places == 1 || is_checked || is_tag(partial))
         && let (Ok(range), Ok(validator)) =
             (HeaderValue::from_str(&format!("bytes={}-", partial.bytes)), HeaderValue::from_str(&partial.validator))
     {
         let headers = request.to_mut().headers_mut();
         headers.insert(header::RANGE, range);
-        headers.insert(header::IF_RANGE, validator);
+        if places == 1 || !is_checked {
+            headers.insert(header::IF_RANGE, validator);
+        }
     }
     request
 }
@@ -581,6 +586,7 @@ fn file_error(folder: &Folder, name: &Path, error: &io::Error) -> FetchError {
     let reason = match error.kind() {
         io::ErrorKind::AlreadyExists => "there is a file of this name already".into(),
         io::ErrorKind::StorageFull => "the disk is full".into(),
+        io::ErrorKind::CrossesDevices => "its folder is on another file system than the one that all goes to".into(),
         _ => error.to_string(),
     };
     FetchError::File { path: folder.path().join(name), reason }

@@ -6,6 +6,7 @@
 //! file, and noted down beside it. Who is the last to leave ends the download.
 
 use std::{
+    collections::HashSet,
     fs::File,
     io::{self, Write},
     ops::Range,
@@ -75,6 +76,8 @@ struct State {
     /// The server has another file by now.
     has_changed: bool,
     place: usize,
+    /// Places that have another file, or none.
+    bad: HashSet<usize>,
     /// Taken by who ends it.
     rest: Option<(Box<Job>, Rest)>,
 }
@@ -187,6 +190,7 @@ impl Split {
                 error: None,
                 has_changed: false,
                 place: origin,
+                bad: HashSet::new(),
                 rest: Some((job, Rest { draft, fetched })),
             }),
         });
@@ -218,7 +222,8 @@ impl Split {
 
     /// Where the next one who helps would have to ask.
     pub(super) fn next_place(&self) -> &Url {
-        &self.places[self.after_place(self.state().place)]
+        let state = self.state();
+        &self.places[self.after_place(state.place, &state.bad)]
     }
 
     /// A piece for one who comes to help.
@@ -229,13 +234,15 @@ impl Split {
         let mut state = self.state();
         let range = state.pieces.last()?;
         state.running += 1;
-        state.place = self.after_place(state.place);
+        state.place = self.after_place(state.place, &state.bad);
         let place = state.place;
         Some(Box::new(Piece { split: Arc::clone(self), range, attempts: 0, place, is_parked: false, response: None }))
     }
 
-    fn after_place(&self, place: usize) -> usize {
-        (place + 1) % self.places.len()
+    /// The next place to ask; the one that answered first is never a bad one.
+    fn after_place(&self, place: usize, bad: &HashSet<usize>) -> usize {
+        let count = self.places.len();
+        (place + 1..=place + count).map(|place| place % count).find(|place| !bad.contains(place)).unwrap_or(self.origin)
     }
 
     /// More for a piece that has come to its end and can go on.
@@ -371,6 +378,14 @@ impl Piece {
                 }
                 state.leave()
             }
+            // That is a mirror's own affair: the piece is asked for elsewhere.
+            Some(Ok(Came::Refused | Came::Changed)) if self.place != split.origin => {
+                state.bad.insert(self.place);
+                self.place = split.after_place(self.place, &state.bad);
+                self.is_parked = true;
+                state.parked += 1;
+                Then::Park(now.max(state.quiet_until))
+            }
             Some(Ok(Came::Refused)) => {
                 state.pieces.give_back(self.range.clone());
                 state.pieces.want_one();
@@ -401,7 +416,7 @@ impl Piece {
             if matches!(error, FetchError::Status { retry_after: Some(_), .. }) {
                 state.quiet_until = state.quiet_until.max(until);
             }
-            self.place = split.after_place(self.place);
+            self.place = split.after_place(self.place, &state.bad);
             self.is_parked = true;
             state.parked += 1;
             state.attempts += 1;
@@ -410,6 +425,13 @@ impl Piece {
             }
             state.waits = true;
             return Then::Wait { until, error, attempts: state.attempts - 1 };
+        }
+        if !is_ours && self.place != split.origin {
+            state.bad.insert(self.place);
+            self.place = split.after_place(self.place, &state.bad);
+            self.is_parked = true;
+            state.parked += 1;
+            return Then::Park(now.max(state.quiet_until));
         }
         if !is_alone && !is_ours {
             // The others can do without: a server may allow fewer than there were.

@@ -15,8 +15,10 @@ use std::{
 
 use raincheck::{
     InProcess, Inline, ThreadPool,
-    fetch::{Client, Download, Downloads, Ended, Request, Retries},
+    fetch::{Algorithm, Checksum, Client, Download, Downloads, Ended, Request, Retries},
 };
+
+use sha2::{Digest, Sha256};
 
 use crate::server::{Peer, Server, header, path};
 
@@ -305,4 +307,90 @@ fn what_failed_is_gone_on_with_by_the_next_run_which_asks_for_what_is_missing_al
     let asked: Vec<_> = server.requests()[before..].iter().map(|request| wanted(request)).collect();
     let missing: usize = asked.iter().filter(|(_, is_all)| !is_all).map(|(range, _)| range.len()).sum();
     assert_eq!(missing, SIZE - 800_000);
+}
+
+#[test]
+fn pieces_come_from_mirrors_too_and_from_none_that_has_another_file() {
+    let gate = Arc::new(Barrier::new(3));
+    let start = |etag: &'static str, is_slow: bool| {
+        let (gate, turn) = (Arc::clone(&gate), AtomicUsize::new(0));
+        Server::new(move |peer| {
+            while let Some(request) = peer.request() {
+                let (range, is_all) = wanted(&request);
+                // What has changed is given whole.
+                let is_same = header(&request, "if-range").is_none_or(|tag| tag == etag);
+                let range = if is_same { range } else { 0..SIZE };
+                peer.send(head(&range, is_all || !is_same, etag));
+                if turn.fetch_add(1, Ordering::SeqCst) == 0 && is_slow {
+                    gate.wait();
+                }
+                peer.send(if is_same { body()[range].to_vec() } else { vec![7; SIZE] });
+            }
+        })
+    };
+    let (origin, same, other) = (start("\"e\"", true), start("\"e\"", true), start("\"x\"", false));
+    let folder = tempfile::tempdir().unwrap();
+    let wanted_file = download(&origin, "big").mirror(&other.url("/big")).unwrap().mirror(&same.url("/big")).unwrap();
+    let opener = Arc::clone(&gate);
+    let open = std::thread::spawn(move || opener.wait());
+
+    let ended = fetch(&downloads(folder.path()), &Inline::new(), vec![wanted_file]);
+
+    open.join().unwrap();
+    assert!(ended[0].result.is_ok(), "{:?}", ended[0].result);
+    assert_whole(folder.path());
+    assert!(!same.requests().is_empty() && !other.requests().is_empty());
+    assert_eq!(other.requests().len(), 1, "it is not asked again");
+}
+
+#[test]
+fn what_has_come_is_gone_on_with_at_a_mirror_that_has_the_same() {
+    let cut = Server::new(|peer| {
+        peer.request();
+        peer.send(head(&(0..SIZE), true, "\"e\""));
+        peer.send(&body()[..SIZE / 2]);
+    });
+    let mirror = Server::new(|peer| {
+        while let Some(request) = peer.request() {
+            answer(peer, &request)
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let wanted_file = download(&cut, "big").mirror(&mirror.url("/big")).unwrap();
+
+    let ended = fetch(&downloads(folder.path()).segments(1, PIECE), &Inline::new(), vec![wanted_file]);
+
+    assert!(ended[0].result.is_ok(), "{:?}", ended[0].result);
+    assert_whole(folder.path());
+    let request = &mirror.requests()[0];
+    assert_eq!(header(request, "if-range"), Some("\"e\""));
+    assert_eq!(wanted(request).0.start, SIZE / 2);
+}
+
+#[test]
+fn with_a_checksum_it_is_gone_on_with_at_any_mirror_and_fetched_anew_if_that_was_wrong() {
+    for is_right in [true, false] {
+        let cut = Server::new(move |peer| {
+            peer.request();
+            peer.send(head(&(0..SIZE), true, "\"e\""));
+            peer.send(if is_right { body()[..SIZE / 2].to_vec() } else { vec![7; SIZE / 2] });
+        });
+        let mirror = Server::new(|peer| {
+            while let Some(request) = peer.request() {
+                answer(peer, &request)
+            }
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let sum = Checksum::new(Algorithm::Sha256, &*Sha256::digest(body())).unwrap();
+        let wanted_file =
+            download(&cut, "big").mirror(&mirror.url("/big")).unwrap().mirror(&mirror.url("/big")).unwrap();
+
+        let ended =
+            fetch(&downloads(folder.path()).segments(1, PIECE), &Inline::new(), vec![wanted_file.checksum(sum)]);
+
+        assert!(ended[0].result.is_ok(), "{:?}", ended[0].result);
+        assert_whole(folder.path());
+        assert_eq!(wanted(&mirror.requests()[0]).0.start, SIZE / 2);
+        assert_eq!(mirror.requests().len(), if is_right { 1 } else { 2 });
+    }
 }
