@@ -8,6 +8,7 @@ use std::{
 };
 
 use raincheck::fetch::{Client, FetchError, Proxy, Request};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufStream};
 
 use crate::{
     fetched_by,
@@ -250,4 +251,83 @@ fn what_a_proxy_is_told_of_who_is_asking_reaches_no_server() {
     let request = Request::get(&server.url("/")).unwrap().header("Proxy-Authorization", "secret").unwrap();
 
     assert_eq!(fetched_by(&client, request).unwrap().1, "nobody");
+}
+
+/// A proxy that is itself spoken to by TLS, and makes the connections that it is asked for.
+fn secure_proxy() -> Server {
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(tls::server_config()));
+    Server::listening("https", move |near, _, requests| {
+        crate::run(async {
+            near.set_nonblocking(true).unwrap();
+            let near = tokio::net::TcpStream::from_std(near).unwrap();
+            let mut near = BufStream::new(acceptor.accept(near).await.unwrap());
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                near.read_line(&mut head).await.unwrap();
+            }
+            requests.lock().unwrap().push(head.clone());
+            if head.starts_with("CONNECT ") {
+                let mut far = tokio::net::TcpStream::connect(path(&head)).await.unwrap();
+                near.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                near.flush().await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            } else {
+                near.write_all(ok("by the proxy").as_bytes()).await.unwrap();
+                near.flush().await.unwrap();
+                // Until the client has read it, and goes.
+                let _ = near.read_line(&mut head).await;
+            }
+        });
+    })
+}
+
+#[test]
+fn a_secure_proxy_is_spoken_to_by_tls_and_carries_secure_connections_inside() {
+    let server = Server::secure(tls::server_config(), |peer| {
+        peer.request();
+        peer.send(ok("far"));
+    });
+    let between = secure_proxy();
+    let client = tls::trusting().proxy(proxy(&between, "https://me:secret@")).build().unwrap();
+
+    let (_, inside) = fetched_by(&client, Request::get(&server.url("/")).unwrap()).unwrap();
+    let (_, given) = fetched_by(&client, Request::get("http://far.example/a").unwrap()).unwrap();
+
+    assert_eq!((inside.as_str(), given.as_str()), ("far", "by the proxy"));
+    let [connect, get] = &between.requests()[..] else { panic!("two requests") };
+    assert_eq!(path(connect), server.address.to_string());
+    assert_eq!(path(get), "http://far.example/a");
+    for request in [connect, get] {
+        assert_eq!(header(request, "proxy-authorization"), Some("Basic bWU6c2VjcmV0"));
+    }
+    assert_eq!(header(&server.requests()[0], "proxy-authorization"), None);
+}
+
+#[test]
+fn a_secure_proxy_that_nobody_vouches_for_is_told_nothing() {
+    let between = secure_proxy();
+    let client = Client::builder().proxy(proxy(&between, "https://me:secret@")).build().unwrap();
+
+    let error = fetched_by(&client, Request::get("http://far.example/").unwrap()).unwrap_err();
+
+    assert!(error.kind() == "proxy" && error.to_string().contains("UnknownIssuer"), "{error}");
+    assert_eq!(between.requests().len(), 0);
+}
+
+#[test]
+fn a_host_that_a_proxied_one_leads_to_learns_nothing_of_who_asked_the_proxy() {
+    let direct = Server::answering(|request| ok(header(request, "proxy-authorization").unwrap_or("nobody")));
+    let answer = status("302 Found", &format!("Location: {}\r\n", direct.url("/")));
+    let between = Server::answering(move |_| answer.clone());
+    let builder = Client::builder().proxy(proxy(&between, "http://me:secret@")).no_proxy("127.0.0.1");
+    let by_hand = Request::get("http://far.example/").unwrap().header("Proxy-Authorization", "by hand").unwrap();
+
+    for request in [Request::get("http://far.example/").unwrap(), by_hand] {
+        let (_, body) = fetched_by(&builder.clone().build().unwrap(), request).unwrap();
+        assert_eq!(body, "nobody");
+    }
+
+    let told: Vec<_> =
+        between.requests().iter().map(|request| header(request, "proxy-authorization").unwrap().to_owned()).collect();
+    assert_eq!(told, ["Basic bWU6c2VjcmV0", "by hand"]);
 }

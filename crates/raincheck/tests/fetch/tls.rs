@@ -275,3 +275,32 @@ fn without_http2_requests_have_connections_of_their_own() {
 
     assert_eq!(response.version(), http::Version::HTTP_11);
 }
+
+/// The environment is read by whole processes, so this test runs once more in one that has it.
+#[test]
+fn the_environment_says_where_the_roots_of_the_system_are() {
+    const URL: &str = "RAINCHECK_TEST_ROOTS_URL";
+    if let Ok(url) = std::env::var(URL) {
+        let (_, body) = fetched(Request::get(&url).unwrap()).unwrap();
+        assert_eq!(body, "safe");
+        return;
+    }
+    let server = Server::secure(server_config(), |peer| {
+        peer.request();
+        peer.send(ok("safe"));
+    });
+    let mut roots = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut roots, authority().issuer.pem().as_bytes()).unwrap();
+
+    let again = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "tls::the_environment_says_where_the_roots_of_the_system_are"])
+        .env("SSL_CERT_FILE", roots.path())
+        .env(URL, server.url("/"))
+        .env_remove("https_proxy")
+        .env_remove("HTTPS_PROXY")
+        .output()
+        .unwrap();
+
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stdout));
+    assert_eq!(server.requests().len(), 1);
+}
