@@ -36,6 +36,7 @@ const SETTLED: Duration = Duration::from_secs(60);
 const LARGE: u64 = 1024 * 1024;
 
 /// What an attempt has come to.
+#[expect(clippy::large_enum_variant, reason = "nearly all come to the large one, which would be allocated for nothing")]
 pub(super) enum Tried {
     Fetched(Fetched),
     /// It is large, and goes on in pieces.
@@ -246,7 +247,7 @@ impl Run {
             }
             let bytes = folder.partial(temporary)?;
             match note.there {
-                There::Beginning if segments.is_some() && bytes <= size => Some(vec![0..bytes]),
+                There::Beginning if segments.is_some() && bytes <= size => Some(pieces::missing(bytes, &[])),
                 There::Pieces { size: then, stretches } if then == size => {
                     Some(stretches.into_iter().filter(|stretch| stretch.end <= bytes).collect())
                 }

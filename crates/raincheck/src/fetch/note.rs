@@ -61,6 +61,7 @@ fn stretch(line: &str) -> Option<Range<u64>> {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "a list of ranges can have one")]
 mod tests {
     use super::*;
     use crate::fetch::pieces::merged;

@@ -118,6 +118,7 @@ pub(crate) fn missing(size: u64, there: &[Range<u64>]) -> Vec<Range<u64>> {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "a list of ranges can have one")]
 mod tests {
     use super::*;
 
