@@ -204,9 +204,12 @@ fn a_connection_that_is_gone_away_from_counts_until_its_last_answer() {
     let client = client(1);
 
     let (first, second) = run(async {
-        let fetch = |_| async { client.get(&server.url("/")).await?.text().await };
-        let second = async { fetch(goes.await.unwrap()).await };
-        tokio::join!(fetch(()), second)
+        let fetch = || async { client.get(&server.url("/")).await?.text().await };
+        let second = async {
+            goes.await.unwrap();
+            fetch().await
+        };
+        tokio::join!(fetch(), second)
     });
 
     assert_eq!((first.as_deref(), second.as_deref()), (Ok("rain"), Ok("rain")));
