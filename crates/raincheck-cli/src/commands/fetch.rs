@@ -200,7 +200,7 @@ fn read_sums(lists: &[PathBuf]) -> Result<Sums, Error> {
     let mut sums = Sums::default();
     for path in lists {
         let cannot = |error| Error::usage(format!("cannot read `{}`", path.display())).because(error);
-        sums.read(BufReader::new(File::open(path).map_err(cannot)?)).map_err(cannot)?;
+        sums.read(BufReader::new(File::open(path).map_err(cannot)?), path).map_err(cannot)?;
         // Were it passed over, the file that it is about would go unchecked.
         if let Some(line) = sums.bad_lines.first() {
             return Err(Error::usage(format!("line {line} of `{}` tells no sum of a file", path.display()))

@@ -14,6 +14,8 @@ pub enum Algorithm {
     Sha256,
     /// SHA-512.
     Sha512,
+    /// BLAKE3: the fastest that is safe. As many digits as SHA-256 has, so its checksums need its name before them.
+    Blake3,
     /// SHA-1. It protects against accidents, and no longer against people.
     Sha1,
     /// MD5. It protects against accidents, and no longer against people.
@@ -43,13 +45,15 @@ pub struct Checksum {
 }
 
 impl Algorithm {
-    const ALL: [Self; 4] = [Self::Sha256, Self::Sha512, Self::Sha1, Self::Md5];
+    // Digits alone are taken for those of the first that makes so many.
+    const ALL: [Self; 5] = [Self::Sha256, Self::Sha512, Self::Blake3, Self::Sha1, Self::Md5];
 
     /// The name, as in `sha256`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sha256 => "sha256",
             Self::Sha512 => "sha512",
+            Self::Blake3 => "blake3",
             Self::Sha1 => "sha1",
             Self::Md5 => "md5",
         }
@@ -58,7 +62,7 @@ impl Algorithm {
     /// How many bytes a digest has.
     fn length(self) -> usize {
         match self {
-            Self::Sha256 => 32,
+            Self::Sha256 | Self::Blake3 => 32,
             Self::Sha512 => 64,
             Self::Sha1 => 20,
             Self::Md5 => 16,
@@ -71,10 +75,9 @@ impl FromStr for Algorithm {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let name = text.to_ascii_lowercase().replace('-', "");
-        Self::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.name() == name)
-            .ok_or_else(|| format!("`{text}` is no checksum known here; there are sha256, sha512, sha1 and md5"))
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name).ok_or_else(|| {
+            format!("`{text}` is no checksum known here; there are sha256, sha512, blake3, sha1 and md5")
+        })
     }
 }
 
@@ -154,26 +157,42 @@ impl TryFrom<String> for Checksum {
 /// Makes a checksum, piece by piece.
 pub(crate) struct Hasher {
     algorithm: Algorithm,
-    digest: Box<dyn DynDigest + Send>,
+    state: State,
+}
+
+enum State {
+    Digest(Box<dyn DynDigest + Send>),
+    // Its crate has traits of its own.
+    Blake3(Box<blake3::Hasher>),
 }
 
 impl Hasher {
     pub(crate) fn new(algorithm: Algorithm) -> Self {
-        let digest: Box<dyn DynDigest + Send> = match algorithm {
-            Algorithm::Sha256 => Box::new(sha2::Sha256::default()),
-            Algorithm::Sha512 => Box::new(sha2::Sha512::default()),
-            Algorithm::Sha1 => Box::new(sha1::Sha1::default()),
-            Algorithm::Md5 => Box::new(md5::Md5::default()),
+        let state = match algorithm {
+            Algorithm::Sha256 => State::Digest(Box::new(sha2::Sha256::default())),
+            Algorithm::Sha512 => State::Digest(Box::new(sha2::Sha512::default())),
+            Algorithm::Blake3 => State::Blake3(Box::default()),
+            Algorithm::Sha1 => State::Digest(Box::new(sha1::Sha1::default())),
+            Algorithm::Md5 => State::Digest(Box::new(md5::Md5::default())),
         };
-        Self { algorithm, digest }
+        Self { algorithm, state }
     }
 
     pub(crate) fn update(&mut self, bytes: &[u8]) {
-        self.digest.update(bytes);
+        match &mut self.state {
+            State::Digest(digest) => digest.update(bytes),
+            State::Blake3(hasher) => {
+                hasher.update(bytes);
+            }
+        }
     }
 
     pub(crate) fn finish(self) -> Checksum {
-        Checksum { algorithm: self.algorithm, digest: self.digest.finalize() }
+        let digest = match self.state {
+            State::Digest(digest) => digest.finalize(),
+            State::Blake3(hasher) => Box::from(*hasher.finalize().as_bytes()),
+        };
+        Checksum { algorithm: self.algorithm, digest }
     }
 }
 
@@ -190,9 +209,18 @@ mod tests {
     }
 
     #[test]
+    fn digits_without_a_name_are_those_of_sha256_and_not_of_blake3() {
+        let digits = "0".repeat(64);
+
+        assert_eq!(digits.parse::<Checksum>().unwrap().algorithm(), Algorithm::Sha256);
+        assert_eq!(format!("BLAKE3={digits}").parse::<Checksum>().unwrap().algorithm(), Algorithm::Blake3);
+    }
+
+    #[test]
     fn what_is_no_checksum_is_refused_with_the_reason() {
         for (text, part) in [
-            ("crc32:00000000", "sha256, sha512"),
+            ("crc32:00000000", "sha256, sha512, blake3"),
+            ("blake3:abcd", "64 digits, not 4"),
             ("sha256:abcd", "64 digits, not 4"),
             ("md5:xyz", "hexadecimal"),
             ("", "hexadecimal"),
@@ -207,6 +235,7 @@ mod tests {
     fn pieces_make_the_sum_of_the_whole() {
         let known = [
             (Algorithm::Sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+            (Algorithm::Blake3, "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"),
             (Algorithm::Sha1, "a9993e364706816aba3e25717850c26c9cd0d89d"),
             (Algorithm::Md5, "900150983cd24fb0d6963f7d28e17f72"),
         ];

@@ -27,10 +27,12 @@ const NOT_POISONED: &str = "nothing that can panic is done under the lock of the
 /// The addresses of hosts.
 pub(super) struct Names {
     given: HashMap<(String, u16), Vec<IpAddr>>,
-    /// Whoever holds the lock of a name looks it up; the others wait for that.
-    known: Mutex<HashMap<Box<str>, Arc<tokio::sync::Mutex<Option<Known>>>>>,
+    known: Mutex<HashMap<Box<str>, Arc<Name>>>,
     look_up: Box<LookUp>,
 }
+
+/// Whoever holds its lock looks it up; the others wait for that.
+type Name = tokio::sync::Mutex<Option<Known>>;
 
 type LookUp = dyn Fn(&str) -> LookingUp + Send + Sync;
 type LookingUp = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
@@ -89,7 +91,7 @@ impl Names {
         }
     }
 
-    fn name(&self, host: &str) -> Arc<tokio::sync::Mutex<Option<Known>>> {
+    fn name(&self, host: &str) -> Arc<Name> {
         let mut known = self.known.lock().expect(NOT_POISONED);
         if let Some(name) = known.get(host) {
             return Arc::clone(name);

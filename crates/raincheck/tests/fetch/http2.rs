@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use raincheck::fetch::{Client, Http2, Request};
@@ -180,22 +181,37 @@ fn a_server_that_only_ever_goes_away_is_an_error_in_the_end() {
 
 #[test]
 fn a_connection_that_is_gone_away_from_counts_until_its_last_answer() {
-    let server = std::sync::Arc::new(std::sync::OnceLock::<Server>::new());
-    let seen = std::sync::Arc::clone(&server);
-    server.get_or_init(|| {
-        self::server(move |peer, number| {
+    let (gone, goes) = tokio::sync::oneshot::channel();
+    let gone = Mutex::new(Some(gone));
+    let seen = Arc::new(OnceLock::<Server>::new());
+    let itself = Arc::clone(&seen);
+    let server = seen.get_or_init(|| {
+        server(move |peer, number| {
             if number > 0 {
                 return peer.answer_all();
             }
-            let streams: Vec<u32> = (0..2).map(|_| peer.next(HEADERS).unwrap().1).collect();
-            peer.go_away(streams[0], NO_ERROR);
+            let (_, stream) = peer.next(HEADERS).unwrap();
+            peer.go_away(stream, NO_ERROR);
             peer.let_it_think();
-            if seen.wait().connections() == 1 {
-                peer.answer(streams[0]);
+            gone.lock().unwrap().take().unwrap().send(()).unwrap();
+            peer.let_it_think();
+            if itself.wait().connections() == 1 {
+                peer.answer(stream);
             }
             peer.answer_all();
         })
     });
+    let client = client(1);
 
-    assert_eq!(posted(&client(1), server.wait(), 2), all_well(2));
+    let (first, second) = run(async {
+        let fetch = || async { client.get(&server.url("/")).await?.text().await };
+        let second = async {
+            goes.await.unwrap();
+            fetch().await
+        };
+        tokio::join!(fetch(), second)
+    });
+
+    assert_eq!((first.as_deref(), second.as_deref()), (Ok("rain"), Ok("rain")));
+    assert_eq!(server.connections(), 2);
 }

@@ -11,8 +11,9 @@ use crate::commands::hash::algorithm::Algorithm;
 use crate::commands::hash::hashers::Hashers;
 use crate::commands::hash::line::{Ending, Parser};
 
-/// What a list of sums can be of here; the length of a sum tells which.
-const ALGORITHMS: [Algorithm; 4] = [Algorithm::Sha256, Algorithm::Sha512, Algorithm::Sha1, Algorithm::Md5];
+/// What a list of sums can be of here; the length of a sum tells which, and of two the first.
+const ALGORITHMS: [Algorithm; 5] =
+    [Algorithm::Sha256, Algorithm::Sha512, Algorithm::Sha1, Algorithm::Md5, Algorithm::Blake3];
 
 /// The sums of many files, by name.
 #[derive(Debug, Default)]
@@ -23,13 +24,18 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
-    /// Adds what a list says, in the manner of GNU coreutils or of BSD; comments and blank lines are passed over.
+    /// Adds what a list says, in the manner of GNU coreutils, of b3sum or of BSD; comments and blank lines are passed over.
+    /// In a list of this name, as `B3SUMS`, digits that could be of either are of BLAKE3.
     ///
     /// # Errors
     ///
     /// If it cannot be read.
-    pub(crate) fn read(&mut self, mut list: impl BufRead) -> io::Result<()> {
-        let mut parser = Parser::new(&ALGORITHMS, Ending::Newline);
+    pub(crate) fn read(&mut self, mut list: impl BufRead, name: &Path) -> io::Result<()> {
+        let mut algorithms = ALGORITHMS;
+        if is_of_blake3(name) {
+            algorithms.reverse();
+        }
+        let mut parser = Parser::new(&algorithms, Ending::Newline);
         let mut line = Vec::new();
         for number in 1.. {
             line.clear();
@@ -88,8 +94,15 @@ fn wanted(algorithm: Algorithm) -> Wanted {
         Algorithm::Sha512 => Wanted::Sha512,
         Algorithm::Sha1 => Wanted::Sha1,
         Algorithm::Md5 => Wanted::Md5,
-        Algorithm::Blake3 | Algorithm::Crc32c => unreachable!("the parser is told not to read these"),
+        Algorithm::Blake3 => Wanted::Blake3,
+        Algorithm::Crc32c => unreachable!("the parser is told not to read these"),
     }
+}
+
+/// Whether the name of a list says that its sums are of BLAKE3: `B3SUMS`, `files.b3`, `blake3.txt`.
+fn is_of_blake3(list: &Path) -> bool {
+    let name = list.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    name.starts_with("b3") || name.contains("blake3") || name.contains(".b3")
 }
 
 /// Without the `./` that `find` puts before names.
@@ -114,11 +127,32 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_of_blake3_if_it_says_so_or_its_name_does() {
+        let digits = "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85";
+        let read = |line: String, list: &str| {
+            let mut sums = Sums::default();
+            sums.read(line.as_bytes(), Path::new(list)).unwrap();
+            sums.of("a").unwrap().clone()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, "abc").unwrap();
+
+        for list in ["x/B3SUMS", "all.b3", "blake3.txt"] {
+            let sum = read(format!("{digits}  a"), list);
+            assert_eq!(sum.to_string(), format!("blake3:{digits}"), "{list}");
+            assert!(has(&path, &sum).unwrap());
+        }
+        assert_eq!(read(format!("BLAKE3 (a) = {digits}"), "sums").algorithm(), Wanted::Blake3);
+        assert_eq!(read(format!("{digits}  a"), "blake3/sums").algorithm(), Wanted::Sha256);
+    }
+
+    #[test]
     fn sums_are_found_by_the_whole_name_or_by_its_last_part() {
         let md5 = "900150983cd24fb0d6963f7d28e17f72";
         let list = format!("# sums\n\n{md5}  ./a/b.txt\r\nSHA256 (c) = {}\nnonsense\n", "1".repeat(64));
         let mut sums = Sums::default();
-        sums.read(list.as_bytes()).unwrap();
+        sums.read(list.as_bytes(), Path::new("MD5SUMS")).unwrap();
 
         assert_eq!(sums.of("a/b.txt").map(ToString::to_string), Some(format!("md5:{md5}")));
         assert_eq!(sums.of("x/c").map(Checksum::algorithm), Some(Wanted::Sha256));
