@@ -276,6 +276,44 @@ fn a_server_that_gives_no_pieces_after_all_gives_the_whole() {
 }
 
 #[test]
+fn a_file_with_a_gap_that_nobody_can_fill_is_fetched_anew_and_never_given_its_name() {
+    let (asked, over, turn) = (Barrier::new(2), Barrier::new(2), AtomicUsize::new(0));
+    let server = Server::new(move |peer| {
+        while let Some(request) = peer.request() {
+            match turn.fetch_add(1, Ordering::SeqCst) {
+                // It goes up to where the piece begins, and no further.
+                0 => {
+                    peer.send(head(&(0..SIZE), true, "\"e\""));
+                    asked.wait();
+                    peer.send(body());
+                    peer.wait_for_end();
+                    over.wait();
+                    return;
+                }
+                1 => {
+                    asked.wait();
+                    over.wait();
+                    peer.send(head(&(0..SIZE), true, "\"e\""));
+                }
+                _ => {
+                    assert_eq!(header(&request, "range"), None);
+                    peer.send(head(&(0..SIZE), true, "\"e\""));
+                    peer.send(body());
+                }
+            }
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+
+    let ended =
+        fetch(&downloads(folder.path()).at_once(2).segments(2, PIECE), &Inline::new(), vec![download(&server, "big")]);
+
+    assert!(ended[0].result.is_ok(), "{:?}", ended[0].result);
+    assert_whole(folder.path());
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[test]
 fn what_failed_is_gone_on_with_by_the_next_run_which_asks_for_what_is_missing_alone() {
     let fails = Arc::new(AtomicUsize::new(1));
     let failing = Arc::clone(&fails);
