@@ -22,7 +22,7 @@ use super::{
     note::{Note, There},
     pieces::{self, Pieces},
     retry::retry_after,
-    split::{Came, Opening, Piece, Rest, Split, Strip},
+    split::{Came, Opening, Piece, Rest, Split, Strip, range_of},
 };
 
 /// How much more has come before it is told again.
@@ -51,7 +51,12 @@ impl Run {
             let request = ask(job, partial.as_ref());
             let response = self.client.send(connections, &request).await?;
             let goes_on = match (response.status(), &partial) {
-                (StatusCode::PARTIAL_CONTENT, Some(partial)) => starts_at(response.headers()) == Some(partial.bytes),
+                (StatusCode::PARTIAL_CONTENT, Some(partial)) => is_rest(&job.download, partial, response.headers()),
+                // A part that nobody has asked for would pass for the whole.
+                (StatusCode::PARTIAL_CONTENT, None) if !request.headers().contains_key(header::RANGE) => {
+                    let of = range_of(response.headers()).map(|(_, size)| size);
+                    return Err(FetchError::CutOff { got: 0, of });
+                }
                 // What lies here is longer than what is there.
                 (StatusCode::RANGE_NOT_SATISFIABLE, Some(_)) => false,
                 // The whole of it: the file has changed, or the server knows no ranges.
@@ -165,11 +170,16 @@ impl Run {
         };
         fetched.resumed = draft.bytes();
         draft.keep_if_dropped(job.kept && partial.is_some());
-        let validator = validator(&response);
+        // What goes on need not say again what it is.
+        let validator = partial.as_ref().map(|partial| partial.validator.clone()).or_else(|| validator(&response));
         job.partial = None;
 
         job.noted |= partial.is_some() && self.leaves_parts;
         let begun = |job: &mut Job, response: &Response| {
+            if partial.is_none() {
+                // What lies there is of another file, or of another version, and the note must not come to speak of it.
+                folder.clear(&temporary);
+            }
             let Some(validator) = &validator else {
                 // What another run has noted down is no longer so.
                 folder.forget(&temporary);
@@ -184,6 +194,12 @@ impl Run {
             Ok(job.kept)
         };
         let came = self.receive(&mut draft, job, &mut response, hasher.as_mut(), &begun, &failed).await;
+        // A server may send less than it was asked for.
+        let size = partial.as_ref().and_then(|_| range_of(response.headers())).map(|(_, size)| size);
+        let came = came.and_then(|()| match size {
+            Some(size) if size != draft.bytes() => Err(FetchError::CutOff { got: draft.bytes(), of: Some(size) }),
+            _ => Ok(()),
+        });
         if let Err(error) = came {
             if let Some(validator) = validator
                 && draft.is_on_disk()
@@ -567,11 +583,14 @@ pub(super) fn validator(response: &Response) -> Option<String> {
     }
 }
 
-/// Where a part of a body begins, as the server says: `Content-Range: bytes 100-199/200`.
-fn starts_at(headers: &HeaderMap) -> Option<u64> {
-    let range = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
-    let (first, _) = range.trim().strip_prefix("bytes")?.trim_start().split_once('-')?;
-    first.parse().ok()
+/// Whether what comes follows on what is here: from its end on, and of the same version, if the server says of which.
+///
+/// With a checksum, it is seen in the end whether it was the same.
+fn is_rest(download: &Download, partial: &Partial, headers: &HeaderMap) -> bool {
+    let is_tag = partial.validator.starts_with('"');
+    let said = headers.get(if is_tag { header::ETAG } else { header::LAST_MODIFIED });
+    let is_same = said.is_none_or(|said| said.as_bytes() == partial.validator.as_bytes());
+    (is_same || download.checksum.is_some()) && range_of(headers).is_some_and(|(start, _)| start == partial.bytes)
 }
 
 /// Reads a body that nobody wants, if that is quicker than another connection.
@@ -598,16 +617,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_range_that_came_is_read() {
-        let starts = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::CONTENT_RANGE, value.parse().unwrap());
-            starts_at(&headers)
+    fn only_the_rest_of_the_same_version_is_the_rest() {
+        let download = Download::new(Request::get("http://h/").unwrap());
+        let is = |download: &Download, validator: &str, headers: &[(&'static str, &str)]| {
+            let partial = Partial { bytes: 100, validator: validator.into() };
+            let headers = headers.iter().map(|(name, value)| ((*name).try_into().unwrap(), value.parse().unwrap()));
+            is_rest(download, &partial, &headers.collect())
         };
+        let range = ("content-range", "bytes 100-199/200");
 
-        assert_eq!(starts("bytes 100-199/200"), Some(100));
-        assert_eq!(starts("bytes 0-0/*"), Some(0));
-        assert_eq!(starts("bytes */200"), None);
-        assert_eq!(starts("lines 1-2/3"), None);
+        assert!(is(&download, "\"a\"", &[range]));
+        assert!(is(&download, "\"a\"", &[range, ("etag", "\"a\""), ("last-modified", "another")]));
+        assert!(!is(&download, "\"a\"", &[range, ("etag", "\"b\"")]));
+        assert!(!is(&download, "a date", &[range, ("last-modified", "another")]));
+        assert!(!is(&download, "\"a\"", &[("content-range", "bytes 99-199/200")]));
+        assert!(!is(&download, "\"a\"", &[("content-range", "bytes 100-199/*")]));
+        assert!(!is(&download, "\"a\"", &[]));
+
+        let checked = download.checksum("md5:900150983cd24fb0d6963f7d28e17f72".parse().unwrap());
+        assert!(is(&checked, "\"a\"", &[range, ("etag", "\"b\"")]));
     }
 }

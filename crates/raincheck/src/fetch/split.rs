@@ -519,7 +519,7 @@ impl Drop for Strip<'_> {
 }
 
 /// Where a part of a body begins, and how long the whole is: `Content-Range: bytes 100-199/200`.
-fn range_of(headers: &HeaderMap) -> Option<(u64, u64)> {
+pub(super) fn range_of(headers: &HeaderMap) -> Option<(u64, u64)> {
     let range = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
     let (first, rest) = range.trim().strip_prefix("bytes")?.trim_start().split_once('-')?;
     let (_, size) = rest.split_once('/')?;

@@ -11,6 +11,7 @@ mod http2;
 mod payload;
 mod pool;
 mod proxy;
+mod resume;
 mod segments;
 mod server;
 mod tls;
