@@ -716,13 +716,19 @@ impl Run {
         let now = self.now();
         let mut state = self.state();
         state.schedule.over(host, began, now, showed);
+        // Others may have ended the split since, and nobody would come for it.
+        if piece.split.over.is_stopped() {
+            return;
+        }
         let host = state.schedule.host(place_of(piece.place()), now);
         state.schedule.park(host, Work::Piece(piece), until);
     }
 
-    /// Lets nobody help with this any more.
+    /// Lets nobody help with this any more, and none of its pieces wait.
     fn forget(&self, split: &Arc<Split>) {
-        self.state().splits.retain(|other| !Arc::ptr_eq(other, split));
+        let mut state = self.state();
+        state.splits.retain(|other| !Arc::ptr_eq(other, split));
+        state.schedule.drop_waiting(|work| matches!(work, Work::Piece(piece) if Arc::ptr_eq(&piece.split, split)));
     }
 
     /// The next job, as soon as one can begin; `None` when there will be no more.

@@ -246,6 +246,29 @@ impl<J> Schedule<J> {
         self.parked.push(Parked { due: Reverse((until, self.turn)), host, job });
     }
 
+    /// Drops those that wait, queued or parked, and that nobody wants any more.
+    pub(crate) fn drop_waiting(&mut self, is_void: impl Fn(&J) -> bool) {
+        let mut left = Vec::new();
+        let Self { hosts, parked, queued, .. } = self;
+        parked.retain(|Parked { host, job, .. }| {
+            if !is_void(job) {
+                return true;
+            }
+            hosts[host.0].parked -= 1;
+            left.push(*host);
+            false
+        });
+        for host in hosts {
+            let before = host.queue.len();
+            host.queue.retain(|job| !is_void(job));
+            *queued -= before - host.queue.len();
+        }
+        // A host must not be forgotten twice.
+        left.sort_unstable();
+        left.dedup();
+        left.into_iter().for_each(|host| self.forget_if_idle(host));
+    }
+
     /// The host of this name, to [`add`](Self::add) a job to at once. It is what limits go by: scheme, name and port.
     pub(crate) fn host(&mut self, name: &str, now: At) -> HostId {
         if let Some(id) = self.by_name.get(name) {

@@ -7,7 +7,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Barrier, LazyLock, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     time::Duration,
@@ -20,7 +20,7 @@ use raincheck::{
 
 use sha2::{Digest, Sha256};
 
-use crate::server::{Peer, Server, header, path};
+use crate::server::{Peer, Server, header, path, status};
 
 const SIZE: usize = 4 << 20;
 const PIECE: u64 = 256 << 10;
@@ -250,6 +250,41 @@ fn a_file_that_changes_meanwhile_is_fetched_anew() {
 
     let ended = fetch(&downloads(folder.path()), &Inline::new(), vec![download(&server, "big")]);
 
+    assert!(ended[0].result.is_ok(), "{:?}", ended[0].result);
+    assert_whole(folder.path());
+}
+
+#[test]
+fn a_piece_that_waits_long_does_not_outlive_the_file_that_it_was_of() {
+    let (turn, refused) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let server = Server::new(move |peer| {
+        while let Some(request) = peer.request() {
+            let (range, is_all) = wanted(&request);
+            if turn.fetch_add(1, Ordering::SeqCst) == 0 {
+                peer.send(head(&range, true, "\"old\""));
+                peer.send(&body()[..PIECE as usize]);
+                return peer.close();
+            }
+            // There is one lane: whatever it asks for next, it has put this aside.
+            if !is_all && range.end == SIZE && !refused.swap(true, Ordering::SeqCst) {
+                peer.send(status("503 Service Unavailable", "Retry-After: 500\r\n"));
+                continue;
+            }
+            if !refused.load(Ordering::SeqCst) {
+                return peer.close();
+            }
+            peer.send(head(&(0..SIZE), true, "\"new\""));
+            peer.send(body());
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let downloads = downloads(folder.path()).at_once(1).retries(Retries::times(100).first(Duration::from_millis(1)));
+    let wanted = vec![download(&server, "big")];
+    let (tell, is_over) = mpsc::channel();
+
+    std::thread::spawn(move || tell.send(fetch(&downloads, &Inline::new(), wanted)));
+
+    let ended = is_over.recv_timeout(Duration::from_secs(20)).expect("it waits for what nobody wants");
     assert!(ended[0].result.is_ok(), "{:?}", ended[0].result);
     assert_whole(folder.path());
 }
