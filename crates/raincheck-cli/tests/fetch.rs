@@ -428,6 +428,32 @@ fn what_failed_can_be_given_back() {
 }
 
 #[test]
+fn a_list_can_be_given_what_failed_of_itself() {
+    let server = Server::start(|asked| match (asked.path.as_str(), asked.before) {
+        ("/f1", 0) => Does::Answers(500, String::new(), Vec::new()),
+        (path, _) => Does::Answers(200, String::new(), body(path, 10)),
+    });
+    let run = Run::new();
+    let list = run.list(&server, paths(3));
+    let files_beside =
+        || fs::read_dir(run.dir.path()).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file()).count();
+    let before = files_beside();
+
+    let first = run.fetch(&["-i", &list, "--retries", "0", "--failed", &list]);
+    assert_eq!((first.status.code(), run.names().len()), (Some(1), 2));
+    assert!(fs::read_to_string(&list).unwrap().contains(&server.url("/f1")));
+    let second = run.fetch(&["-i", &list, "--failed", &list]);
+
+    assert_eq!((second.status.code(), run.names().len(), server.asked().len()), (Some(0), 3, 4));
+    assert_eq!(fs::read_to_string(&list).unwrap(), "");
+    // An error before anything ran leaves the list alone.
+    fs::write(&list, server.url("/f3")).unwrap();
+    let third = run.fetch(&["-i", &list, "--failed", &list, "--report", "/nowhere/r.jsonl"]);
+    assert_eq!((third.status.code(), fs::read_to_string(&list).unwrap()), (Some(2), server.url("/f3")));
+    assert_eq!(files_beside(), before);
+}
+
+#[test]
 fn the_records_tell_of_each_download() {
     let server = Server::start(|asked| match asked.path.as_str() {
         "/old" => Does::Answers(301, "location: /new\r\n".into(), Vec::new()),

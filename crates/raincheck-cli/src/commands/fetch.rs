@@ -180,8 +180,9 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
         let times = figures::count_of(known.repeated(), "URL came", "URLs came");
         report.note(format!("{times} more than once, and is fetched once"));
     }
+    let failed = failed.map_or(Ok(()), Failed::end);
     let exit = report.finish()?;
-    failed.map_or(Ok(()), Failed::end)?;
+    failed?;
     page.map_or(Ok(()), Page::end)?;
     made.end()?;
     match trouble() {

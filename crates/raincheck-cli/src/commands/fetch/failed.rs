@@ -2,33 +2,46 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use raincheck::fetch::{Download, FetchError};
+use tempfile::{Builder, TempPath};
 
 use super::known::Ticket;
 use super::list;
 use crate::error::Error;
 
 /// The list, while it is being written.
+///
+/// What was called so before is there until the end: it may be the list that is being fetched.
 pub(super) struct Failed {
     path: PathBuf,
     list: Mutex<(BufWriter<File>, Option<io::Error>)>,
+    /// Where it is written meanwhile. None for what is no file, such as a pipe.
+    unfinished: Option<TempPath>,
 }
 
 impl Failed {
-    /// Creates the list, or empties the one that is there.
+    /// Creates the list, beside the place that it takes at the end.
     ///
     /// # Errors
     ///
     /// If that cannot be done.
     pub(super) fn create(path: &Path) -> Result<Self, Error> {
-        // It has the passwords of those that have any; nobody else is to read it.
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-        let file = file.map_err(|error| Error::usage(format!("cannot create `{}`", path.display())).because(error))?;
-        Ok(Self { path: path.to_owned(), list: Mutex::new((BufWriter::new(file), None)) })
+        let cannot = |error| Error::usage(format!("cannot create `{}`", path.display())).because(error);
+        // A link goes on to lead to the list.
+        let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let (file, unfinished) = if place.exists() && !place.is_file() {
+            (OpenOptions::new().write(true).open(&place).map_err(cannot)?, None)
+        } else {
+            let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            // It has the passwords of those that have any; nobody else is to read it, and so the mode is 0600.
+            let file = Builder::new().prefix(".failed-").tempfile_in(folder).map_err(cannot)?;
+            let (file, unfinished) = file.into_parts();
+            (file, Some(unfinished))
+        };
+        Ok(Self { path: place, list: Mutex::new((BufWriter::new(file), None)), unfinished })
     }
 
     /// Adds a download, and why it failed.
@@ -44,15 +57,16 @@ impl Failed {
         }
     }
 
-    /// Writes out what is not written yet.
+    /// Writes out what is not written yet, and gives the list its name.
     ///
     /// # Errors
     ///
-    /// If something could not be written.
+    /// If something could not be written; what had the name keeps it then.
     pub(super) fn end(self) -> Result<(), Error> {
         let (mut file, trouble) = self.list.into_inner().expect("the lock is held by the list alone");
         trouble
             .map_or_else(|| file.flush(), Err)
+            .and_then(|()| self.unfinished.map_or(Ok(()), |unfinished| Ok(unfinished.persist(&self.path)?)))
             .map_err(|error| Error::new(format!("cannot write `{}`", self.path.display())).because(error))
     }
 }
