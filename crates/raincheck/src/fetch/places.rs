@@ -15,6 +15,8 @@ pub(super) struct Places {
     moves: u32,
     /// The last error of each place.
     failed: Vec<(usize, FetchError)>,
+    /// The checksums that were found and not wanted.
+    wrong: Vec<String>,
 }
 
 impl Places {
@@ -40,6 +42,9 @@ impl Places {
         if is_the_same_everywhere(error) {
             return None;
         }
+        if let FetchError::Checksum { found, .. } = error {
+            self.wrong.push(found.clone());
+        }
         let at = self.at;
         self.failed.retain(|(place, _)| *place != at);
         self.failed.push((at, error.clone()));
@@ -51,7 +56,7 @@ impl Places {
         let attempts = self.counted(attempts);
         let mut next = (at + 1..=at + count).map(|place| place % count);
         let (place, wait) = next.find_map(|place| {
-            let error = self.error_of(place)?;
+            let error = self.error_of(place).filter(|error| !self.is_settled(error))?;
             Some((place, retries.wait(error, attempts, draw)?))
         })?;
         self.at = place;
@@ -69,6 +74,12 @@ impl Places {
 
     fn error_of(&self, place: usize) -> Option<&FetchError> {
         self.failed.iter().find(|(failed, _)| *failed == place).map(|(_, error)| error)
+    }
+
+    /// What is damaged on the way is damaged differently each time. The same sum twice is that of the file.
+    fn is_settled(&self, error: &FetchError) -> bool {
+        let FetchError::Checksum { found, .. } = error else { return false };
+        self.wrong.iter().filter(|wrong| *wrong == found).count() > 1
     }
 }
 

@@ -1,11 +1,17 @@
 //! Files that can be had at several places.
 
-use std::{net::TcpListener, time::Duration};
+use std::{
+    net::TcpListener,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use raincheck::{
     Inline,
-    fetch::{Client, Download, Downloads, Ended, FetchError, Request, Retries},
+    fetch::{Algorithm, Checksum, Client, Download, Downloads, Ended, FetchError, Request, Retries},
 };
+
+use sha2::{Digest, Sha256};
 
 use crate::server::{Server, ok, status};
 
@@ -54,4 +60,27 @@ fn when_all_places_have_failed_those_are_asked_again_where_it_may_go_away_and_th
     assert!(matches!(ended.result, Err(FetchError::Status { code: 500, .. })), "{:?}", ended.result);
     assert_eq!(ended.attempts, 5);
     assert_eq!((broken.requests().len(), missing.requests().len()), (2, 1));
+}
+
+#[test]
+fn a_wrong_checksum_is_seen_twice_and_then_believed_and_one_that_comes_right_is_right() {
+    let sum = |text: &str| Checksum::new(Algorithm::Sha256, &*Sha256::digest(text)).unwrap();
+    let by = |server: &Server, mirrors: usize| {
+        let mut wanted = Download::new(Request::get(&server.url("/")).unwrap()).checksum(sum("right"));
+        for _ in 0..mirrors {
+            wanted = wanted.mirror(&server.url("/")).unwrap();
+        }
+        let retries = Retries::times(5).first(Duration::from_millis(1));
+        let downloads = Downloads::new(Client::builder().build().unwrap()).retries(retries);
+        downloads.on(&Inline::new(), [wanted]).unwrap().next().unwrap()
+    };
+    for (mirrors, asked) in [(0, 2), (1, 2), (2, 3)] {
+        let wrong = Server::answering(|_| ok("wrong"));
+        let ended = by(&wrong, mirrors);
+        assert_eq!(ended.result.unwrap_err().kind(), "checksum");
+        assert_eq!(wrong.requests().len(), asked, "{mirrors} mirrors");
+    }
+    let turn = AtomicUsize::new(0);
+    let damaging = Server::answering(move |_| ok(["rigt", "rihgt", "right"][turn.fetch_add(1, Ordering::SeqCst)]));
+    assert_eq!(by(&damaging, 0).result.unwrap().bytes, 5);
 }
