@@ -98,6 +98,7 @@ mod file;
 mod note;
 #[cfg(unix)]
 mod pieces;
+mod places;
 mod retry;
 mod schedule;
 #[cfg(unix)]

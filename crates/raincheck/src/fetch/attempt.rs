@@ -518,10 +518,10 @@ fn places(download: &Download) -> Vec<Url> {
 
 /// Which of them is asked in this attempt.
 fn place(job: &Job) -> usize {
-    (job.attempts as usize).saturating_sub(1) % (job.download.mirrors.len() + 1)
+    job.places.at()
 }
 
-/// The request, for what is missing; and after a failed attempt to the next mirror.
+/// The request, for what is missing, to the place that is to be asked.
 fn ask<'a>(job: &'a Job, partial: Option<&Partial>) -> Cow<'a, Request> {
     let download = &job.download;
     let (places, place) = (download.mirrors.len() + 1, place(job));

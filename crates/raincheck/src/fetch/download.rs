@@ -126,7 +126,8 @@ impl Download {
         self
     }
 
-    /// Another place that has the same: after a failed attempt the next one goes there.
+    /// Another place that has the same. It is asked at once when those before it have failed, however they did, and its first attempt
+    /// is no retry; when all have failed, the error is the one that tells most.
     ///
     /// # Errors
     ///

@@ -30,6 +30,7 @@ use super::{
     attempt::Tried,
     download::{Partial, Segments},
     file::Folder,
+    places::Places,
     schedule::{At, HostId, Limits, Next, Schedule, Showed},
     split::{Opening, Piece, Split, Then},
 };
@@ -522,6 +523,8 @@ pub(super) struct Job {
     pub(super) kept: bool,
     /// There is a note beside it.
     pub(super) noted: bool,
+    /// Where it was asked for.
+    pub(super) places: Places,
     /// It is not to be fetched in pieces any more.
     pub(super) whole: bool,
 }
@@ -827,13 +830,17 @@ impl Run {
         let now = self.now();
         let wait = match &tried {
             Ok(_) => None,
-            Err(error) => self.retries.wait(error, job.attempts, self.luck()),
+            Err(error) => {
+                let count = job.download.mirrors.len() + 1;
+                job.places.after(error, count, job.attempts, &self.retries, self.luck())
+            }
         };
         let showed = showed_by(tried.as_ref().err(), wait, now);
         if let (Some(wait), Err(error)) = (wait, &tried) {
             self.watch.retrying(&job.download, job.attempts, wait, error);
             let mut state = self.state();
             state.schedule.over(host, began, now, showed);
+            let host = state.schedule.host(place_of(job.url()), now);
             state.schedule.park(host, Work::Whole(job), now + wait);
             return;
         }
@@ -841,8 +848,9 @@ impl Run {
         if tried.is_err() {
             self.leave(&mut job);
         }
-        let Job { download, attempts, began, .. } = *job;
-        self.watch.ended(Ended { download, result: tried, attempts, lane, took: now.saturating_sub(began) });
+        let Job { download, attempts, began, places, .. } = *job;
+        let result = tried.map_err(|error| places.verdict(error));
+        self.watch.ended(Ended { download, result, attempts, lane, took: now.saturating_sub(began) });
     }
 
     /// Lets no new downloads begin, or lets them begin again.
@@ -900,7 +908,22 @@ impl State {
 impl Job {
     fn new(download: Download, now: At) -> Box<Self> {
         let partial = download.partial.clone();
-        Box::new(Self { download, attempts: 0, began: now, partial, kept: false, noted: false, whole: false })
+        Box::new(Self {
+            download,
+            attempts: 0,
+            began: now,
+            partial,
+            kept: false,
+            noted: false,
+            places: Places::default(),
+            whole: false,
+        })
+    }
+
+    /// The URL to ask.
+    fn url(&self) -> &Url {
+        let mirror = self.places.at().checked_sub(1).and_then(|at| self.download.mirrors.get(at));
+        mirror.unwrap_or_else(|| self.download.request.url())
     }
 }
 
@@ -940,7 +963,7 @@ impl Drop for Awake<'_> {
 fn showed_by(error: Option<&FetchError>, wait: Option<Duration>, now: At) -> Showed {
     let Some(error) = error else { return Showed::Answered };
     match error {
-        FetchError::Status { code: 429, retry_after } => match retry_after.or(wait) {
+        FetchError::Status { code: 429, retry_after } => match retry_after.or(wait.filter(|wait| !wait.is_zero())) {
             Some(wait) => Showed::TooFast { until: now + wait },
             None => Showed::Overloaded,
         },

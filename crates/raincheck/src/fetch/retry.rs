@@ -10,7 +10,7 @@ use super::error::{FetchError, TimeLimit};
 ///
 /// What may go away is tried again: answers of 408, 429 and 5xx (but for 501 and 505, which say that the server never
 /// will), time limits that ran out, connections that were refused, reset or cut off, names that the resolver could not look
-/// up just now. What will not is not: 404 above all, 401, 403, a certificate that is not trusted, a full disk.
+/// up just now. A file with a wrong checksum is fetched again until the same wrong one has come twice. What will not is not: 404 above all, 401, 403, a certificate that is not trusted, a full disk.
 ///
 /// The wait before the second attempt is drawn between nothing and `first`, and that limit doubles with each further
 /// one, so that many clients do not come back at the same moment. A server that says how long to wait, by `Retry-After`,

@@ -166,7 +166,7 @@ impl Split {
             response,
         } = opening;
         let first = pieces.first();
-        let attempts = job.attempts;
+        let (attempts, counted) = (job.attempts, job.places.counted(job.attempts));
         let split = Arc::new(Self {
             download: job.download.clone(),
             name,
@@ -200,7 +200,7 @@ impl Split {
             Box::new(Piece {
                 split: Arc::clone(&split),
                 range,
-                attempts: attempts - 1,
+                attempts: counted - 1,
                 place: origin,
                 is_parked: false,
                 response,

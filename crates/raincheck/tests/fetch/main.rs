@@ -8,6 +8,7 @@ mod credentials;
 mod decoding;
 mod exchange;
 mod http2;
+mod mirrors;
 mod payload;
 mod pool;
 mod proxy;
