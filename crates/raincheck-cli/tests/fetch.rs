@@ -518,6 +518,24 @@ fn ctrl_c_ends_at_once_and_the_next_run_asks_only_for_the_rest() {
 }
 
 #[test]
+fn after_ctrl_c_what_was_not_begun_is_with_what_failed() {
+    let ((server, stuck), run) = (stuck_after(2), Run::new());
+    let list = run.list(&server, paths(8));
+    fs::write(&list, fs::read_to_string(&list).unwrap() + "ftp://h/a\n").unwrap();
+    let child = run.command(&["-i", &list, "-j", "1", "--failed", &list]).spawn().unwrap();
+    stuck.recv().unwrap();
+
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    let told = fs::read_to_string(&list).unwrap();
+    let urls: Vec<_> = told.lines().filter(|line| line.starts_with("http")).map(str::to_owned).collect();
+    assert_eq!(urls, (2..8).map(|number| server.url(&format!("/f{number}"))).collect::<Vec<_>>(), "{told}");
+    assert!(told.lines().any(|line| line.starts_with("# ") && line.contains("not of http or https")), "{told}");
+}
+
+#[test]
 fn a_kill_leaves_no_short_file_and_nothing_that_the_next_run_does_not_clear() {
     let ((server, stuck), run) = (stuck_after(5), Run::new());
     let list = run.list(&server, paths(8));
