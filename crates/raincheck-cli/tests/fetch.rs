@@ -421,6 +421,7 @@ fn what_failed_can_be_given_back() {
 
     let first = run.fetch(&["-i", &list, "--retries", "0", "--failed", failed]);
     assert_eq!((first.status.code(), run.names().len()), (Some(1), 2));
+    assert!(!stderr(&first).contains("--report"), "{}", stderr(&first));
     let second = run.fetch(&["-i", failed]);
 
     assert_eq!((second.status.code(), run.names()), (Some(0), vec!["f0".into(), "f1".into(), "f2".into()]));

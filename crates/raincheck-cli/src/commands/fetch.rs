@@ -158,7 +158,10 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
 
     let told = args.report.plan("Downloads", talk);
     let tells_more = told.records.is_some();
-    let report = Arc::new(Report::open(report::Plan { columns: follow::COLUMNS, ..told }, &interrupt)?);
+    let report = Arc::new(
+        Report::open(report::Plan { columns: follow::COLUMNS, ..told }, &interrupt)?
+            .failures_in(args.failed.as_deref()),
+    );
     report.style(&executors::style(args.executor, jobs));
     let stop = Stop::new();
     let stopped = stop.clone();
