@@ -93,6 +93,8 @@ pub(crate) struct Report {
     interrupt: Interrupt,
     drawing: Option<JoinHandle<Screen>>,
     bar: Bar,
+    /// The file that lists what failed.
+    failures: Option<String>,
 }
 
 /// The bar, if there is one, for whoever writes beside it.
@@ -202,7 +204,21 @@ impl Report {
             let line = "stopping: what runs is being cancelled; ask again to stop at once";
             told.readers().notes.tell(line.into());
         });
-        Ok(Self { shared, records, timeline, interrupt: interrupt.clone(), drawing: Some(drawing), bar })
+        Ok(Self {
+            shared,
+            records,
+            timeline,
+            interrupt: interrupt.clone(),
+            drawing: Some(drawing),
+            bar,
+            failures: None,
+        })
+    }
+
+    /// Names the file that lists what failed, for when there are no records.
+    pub(crate) fn failures_in(mut self, file: Option<&Path>) -> Self {
+        self.failures = file.map(|file| file.to_string_lossy().into_owned());
+        self
     }
 
     /// Begins a style: the jobs submitted from here on are run in this way, as in `one by one` or `8 threads`.
@@ -286,7 +302,8 @@ impl Report {
         let interrupted = self.interrupt.asked();
         let at = self.shared.clock.elapsed();
         let mut readers = self.shared.readers();
-        let records = self.records.as_ref().map(|file| file.path().to_string_lossy());
+        let records = self.records.as_ref().map(|file| file.path().to_string_lossy().into_owned());
+        let records = records.or_else(|| self.failures.clone());
         let mut last = readers.notes.take();
         if readers.stream.is_some() {
             last.push(readers.summary.json(at, interrupted.is_some()));

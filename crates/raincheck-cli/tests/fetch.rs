@@ -421,6 +421,7 @@ fn what_failed_can_be_given_back() {
 
     let first = run.fetch(&["-i", &list, "--retries", "0", "--failed", failed]);
     assert_eq!((first.status.code(), run.names().len()), (Some(1), 2));
+    assert!(!stderr(&first).contains("--report"), "{}", stderr(&first));
     let second = run.fetch(&["-i", failed]);
 
     assert_eq!((second.status.code(), run.names()), (Some(0), vec!["f0".into(), "f1".into(), "f2".into()]));
@@ -515,6 +516,24 @@ fn ctrl_c_ends_at_once_and_the_next_run_asks_only_for_the_rest() {
     assert_eq!((output.status.code(), run.names().len()), (Some(130), 5), "{}", stderr(&output));
     let again = run.fetch(&["-i", &list]);
     assert_eq!((again.status.code(), run.names().len(), server.asked().len()), (Some(0), 8, 6 + 3));
+}
+
+#[test]
+fn after_ctrl_c_what_was_not_begun_is_with_what_failed() {
+    let ((server, stuck), run) = (stuck_after(2), Run::new());
+    let list = run.list(&server, paths(8));
+    fs::write(&list, fs::read_to_string(&list).unwrap() + "ftp://h/a\n").unwrap();
+    let child = run.command(&["-i", &list, "-j", "1", "--failed", &list]).spawn().unwrap();
+    stuck.recv().unwrap();
+
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    let told = fs::read_to_string(&list).unwrap();
+    let urls: Vec<_> = told.lines().filter(|line| line.starts_with("http")).map(str::to_owned).collect();
+    assert_eq!(urls, (2..8).map(|number| server.url(&format!("/f{number}"))).collect::<Vec<_>>(), "{told}");
+    assert!(told.lines().any(|line| line.starts_with("# ") && line.contains("not of http or https")), "{told}");
 }
 
 #[test]

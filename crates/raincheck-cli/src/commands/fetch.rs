@@ -83,7 +83,8 @@ pub(crate) struct FetchArgs {
     /// Have each file on the disk itself before it gets its name
     #[arg(long)]
     fsync: bool,
-    /// Write what failed to FILE, as a list to try again
+    /// Write what failed to FILE, as a list to try again; after Ctrl-C, also what was not begun, so far as no
+    /// pipe and no site is to be waited for
     #[arg(long, value_name = "FILE")]
     failed: Option<PathBuf>,
     /// Write what would be fetched, and under which name, to standard output, and fetch nothing
@@ -152,21 +153,26 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
     let downloads = args.pace.apply(downloads);
     let threads = if args.executor == ExecutorName::Thread { jobs } else { NonZeroUsize::MIN };
     let executor = executors::make_here(args.executor, threads)?;
-    let failed = args.failed.as_deref().map(Failed::create).transpose()?;
+    let failed = args.failed.as_deref().map(|path| Failed::create(path, &args.inputs)).transpose()?;
     let page = args.page.as_deref().map(Page::new).transpose()?;
 
     let told = args.report.plan("Downloads", talk);
     let tells_more = told.records.is_some();
-    let report = Arc::new(Report::open(report::Plan { columns: follow::COLUMNS, ..told }, &interrupt)?);
+    let report = Arc::new(
+        Report::open(report::Plan { columns: follow::COLUMNS, ..told }, &interrupt)?
+            .failures_in(args.failed.as_deref()),
+    );
     report.style(&executors::style(args.executor, jobs));
     let stop = Stop::new();
     let stopped = stop.clone();
     interrupt.on_asked(move || stopped.stop());
 
     let follow = Arc::new(Follow::new(Arc::clone(&report), tells_more, failed, page, Arc::clone(&known), robot));
+    let is_bounded = plan.is_bounded();
     let feed = if plan.is_quick() { Feed::here(plan, total) } else { Feed::start(plan, AHEAD, total)? };
     let (stop_reading, trouble) = (feed.stop(), feed.trouble());
-    let source = Planner::new(feed, Arc::clone(&follow), Arc::clone(&report));
+    let source = Planner::new(feed, Arc::clone(&follow), Arc::clone(&report), stop.clone(), is_bounded);
+    let all_was_read = source.all_was_read();
     let ran = downloads.watched(&executor, source, Arc::clone(&follow) as _, &stop);
     stop_reading();
     ran.map_err(|error| Error::new("cannot run the downloads").because(error))?;
@@ -180,12 +186,14 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
         let times = figures::count_of(known.repeated(), "URL came", "URLs came");
         report.note(format!("{times} more than once, and is fetched once"));
     }
-    let failed = failed.map_or(Ok(()), Failed::end);
+    let trouble = trouble();
+    let all_was_read = all_was_read() && trouble.is_none();
+    let failed = failed.map_or(Ok(()), |failed| failed.end(all_was_read));
     let exit = report.finish()?;
     failed?;
     page.map_or(Ok(()), Page::end)?;
     made.end()?;
-    match trouble() {
+    match trouble {
         Some(error) => Err(error),
         None => {
             // Of a run that was cut short, the next one takes up what is left.

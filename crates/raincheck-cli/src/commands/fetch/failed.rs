@@ -1,5 +1,6 @@
 //! The list of what failed, which can be given back as input: each URL with its name, and with all that its list said of it.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,13 @@ pub(super) struct Failed {
     list: Mutex<(BufWriter<File>, Option<io::Error>)>,
     /// Where it is written meanwhile. None for what is no file, such as a pipe.
     unfinished: Option<TempPath>,
+    /// What is planned and has not ended, by its number.
+    open: Mutex<BTreeMap<u64, String>>,
+    /// Whether it takes the place of a list that is fetched.
+    is_input: bool,
 }
+
+const OPEN_ALONE: &str = "the lock is held by the map alone";
 
 impl Failed {
     /// Creates the list, beside the place that it takes at the end.
@@ -28,7 +35,7 @@ impl Failed {
     /// # Errors
     ///
     /// If that cannot be done.
-    pub(super) fn create(path: &Path) -> Result<Self, Error> {
+    pub(super) fn create(path: &Path, inputs: &[PathBuf]) -> Result<Self, Error> {
         let cannot = |error| Error::usage(format!("cannot create `{}`", path.display())).because(error);
         // A link goes on to lead to the list.
         let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -41,15 +48,34 @@ impl Failed {
             let (file, unfinished) = file.into_parts();
             (file, Some(unfinished))
         };
-        Ok(Self { path: place, list: Mutex::new((BufWriter::new(file), None)), unfinished })
+        let is_input = inputs.iter().any(|input| input.canonicalize().is_ok_and(|input| input == place));
+        let list = Mutex::new((BufWriter::new(file), None));
+        Ok(Self { path: place, list, unfinished, open: Mutex::default(), is_input })
     }
 
-    /// Adds a download, and why it failed.
-    pub(super) fn add(&self, download: &Download, ticket: &Ticket, error: &FetchError) {
+    /// A download is planned; it is added at the end if nothing else becomes of it.
+    pub(super) fn planned(&self, download: &Download, ticket: &Ticket) {
         // Where the server names it, it will be asked again.
         let name = download.name().filter(|_| !ticket.named_by_server).map(|name| name.to_string_lossy());
-        let why = error.to_string().replace(char::is_control, " ");
         let entry = list::write(download.request().url(), ticket.options.as_deref(), name.as_deref());
+        self.open.lock().expect(OPEN_ALONE).insert(download.number(), entry);
+    }
+
+    /// A planned download has ended; it is added if it failed.
+    pub(super) fn ended(&self, download: &Download, error: Option<&FetchError>) {
+        let entry = self.open.lock().expect(OPEN_ALONE).remove(&download.number());
+        if let (Some(entry), Some(error)) = (entry, error) {
+            self.write(&error.to_string(), &entry);
+        }
+    }
+
+    /// Says of a line why it came to no download.
+    pub(super) fn remark(&self, what: &str, why: &str) {
+        self.write(&format!("{what}: {why}"), "");
+    }
+
+    fn write(&self, why: &str, entry: &str) {
+        let why = why.replace(char::is_control, " ");
         let mut list = self.list.lock().expect("the lock is held by the list alone");
         let (file, trouble) = &mut *list;
         if trouble.is_none() {
@@ -57,12 +83,22 @@ impl Failed {
         }
     }
 
-    /// Writes out what is not written yet, and gives the list its name.
+    /// Writes out what is not written yet, and gives the list its name, unless it would take the place of one that was not
+    /// read to its end.
     ///
     /// # Errors
     ///
     /// If something could not be written; what had the name keeps it then.
-    pub(super) fn end(self) -> Result<(), Error> {
+    pub(super) fn end(self, all_was_read: bool) -> Result<(), Error> {
+        if self.is_input && !all_was_read {
+            return Ok(());
+        }
+        for entry in std::mem::take(&mut *self.open.lock().expect(OPEN_ALONE)).into_values() {
+            self.write("interrupted", &entry);
+        }
+        if !all_was_read {
+            self.remark("interrupted", "what follows was not read, and is not in this list");
+        }
         let (mut file, trouble) = self.list.into_inner().expect("the lock is held by the list alone");
         trouble
             .map_or_else(|| file.flush(), Err)

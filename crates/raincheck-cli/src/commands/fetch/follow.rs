@@ -59,6 +59,26 @@ impl Follow {
         Self { report, open: Mutex::default(), tells_more, failed, page: page.map(Mutex::new), known, robot }
     }
 
+    /// Whether what failed is listed.
+    pub(super) fn lists_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    /// Tells of a download that is to be begun.
+    pub(super) fn planned(&self, download: &Download) {
+        if let (Some(failed), Some(ticket)) = (&self.failed, self.known.tickets().get(&download.number())) {
+            failed.planned(download, ticket);
+        }
+    }
+
+    /// Tells of a line that cannot be followed.
+    pub(super) fn bad(&self, what: &str, why: String) {
+        if let Some(failed) = &self.failed {
+            failed.remark(what, &why);
+        }
+        self.not_planned(what, Outcome::not_done(Status::Failed, why));
+    }
+
     /// Tells of a line that came to no download.
     pub(super) fn not_planned(&self, what: &str, outcome: Outcome) {
         self.report.submit(what).finish(outcome);
@@ -167,11 +187,11 @@ impl Watch for Follow {
             page.lock().expect("nobody panics while drawing").ended(&ended);
         }
         let ticket = self.known.tickets().remove(&ended.download.number());
-        if let (Err(error), Some(ticket)) = (&ended.result, ticket) {
+        if let (Err(_), Some(ticket)) = (&ended.result, ticket) {
             self.known.leave(ticket.key);
-            if let Some(failed) = &self.failed {
-                failed.add(&ended.download, &ticket, error);
-            }
+        }
+        if let Some(failed) = &self.failed {
+            failed.ended(&ended.download, ended.result.as_ref().err());
         }
         let mut outcome = outcome(&ended);
         if self.tells_more {

@@ -139,6 +139,11 @@ impl Plan {
         !self.waits && self.manners.is_none() && self.common.was_empty
     }
 
+    /// Whether all of it comes without waiting for a pipe or a site.
+    pub(super) fn is_bounded(&self) -> bool {
+        !self.waits && self.manners.is_none()
+    }
+
     /// What comes next. Reads ahead where sites are to be asked, but waits for none of it.
     fn next_found(&mut self) -> Result<Option<Found>, Error> {
         if self.manners.is_none() {

@@ -1,14 +1,15 @@
 //! Hands planned downloads to the lanes, as they come from the thread that reads the lists.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 
-use raincheck::fetch::{Pulled, Source};
+use raincheck::fetch::{Pulled, Source, Stop};
 
 use super::follow::Follow;
 use super::plan::Planned;
 use crate::batch::feed::Feed;
 use crate::batch::lanes::{Inputs, Next};
-use crate::report::event::{Expected, Outcome, Status};
+use crate::report::event::{Expected, Outcome};
 use crate::report::{Report, figures};
 
 /// The planned downloads. What is there already, or cannot be fetched, is told to the report on the way.
@@ -19,11 +20,28 @@ pub(super) struct Planner {
     counted: Option<u64>,
     /// How many files were there already; told at the end.
     there: u64,
+    stop: Stop,
+    /// Whether the rest comes without waiting for a pipe or a site.
+    is_bounded: bool,
+    /// Whether all was read, to the end.
+    read: Arc<AtomicBool>,
 }
 
 impl Planner {
-    pub(super) fn new(feed: Feed<Planned>, follow: Arc<Follow>, report: Arc<Report>) -> Self {
-        Self { feed, follow, report, counted: None, there: 0 }
+    pub(super) fn new(
+        feed: Feed<Planned>,
+        follow: Arc<Follow>,
+        report: Arc<Report>,
+        stop: Stop,
+        is_bounded: bool,
+    ) -> Self {
+        Self { feed, follow, report, counted: None, there: 0, stop, is_bounded, read: Arc::default() }
+    }
+
+    /// Tells, when all is over, whether all was read to the end.
+    pub(super) fn all_was_read(&self) -> impl Fn() -> bool + use<> {
+        let read = Arc::clone(&self.read);
+        move || read.load(Ordering::Relaxed)
     }
 
     /// Tells how many there are, as soon as that is known, and again when it is known better.
@@ -54,27 +72,49 @@ impl Source for Planner {
                 Next::Input(planned) => planned,
                 Next::Later => return Pulled::Later,
                 Next::End => {
+                    self.read.store(true, Ordering::Relaxed);
                     self.count();
                     self.tell_there();
                     return Pulled::End;
                 }
             };
             match planned {
-                Planned::Fetch(download) => return Pulled::Download(download),
+                Planned::Fetch(download) => {
+                    self.follow.planned(&download);
+                    return Pulled::Download(download);
+                }
                 Planned::There { url } => {
                     self.there += 1;
                     let outcome = Outcome { detail: Some("there already".into()), ..Outcome::done(0) };
                     self.follow.not_planned(&url, outcome);
                 }
                 Planned::Warning(text) => self.report.warn(text),
-                Planned::Bad { what, why } => {
-                    self.follow.not_planned(&what, Outcome::not_done(Status::Failed, why));
-                }
+                Planned::Bad { what, why } => self.follow.bad(&what, why),
             }
         }
     }
 
     fn wake(&mut self, wake: Box<dyn FnOnce() + Send>) {
         self.feed.wake(wake);
+    }
+}
+
+impl Drop for Planner {
+    /// After an interruption, what was not begun is read all the same, for the list of what failed.
+    fn drop(&mut self) {
+        if !self.stop.is_stopped() || !self.follow.lists_failed() {
+            return;
+        }
+        loop {
+            match self.pull() {
+                Pulled::Later if self.is_bounded => {
+                    let (tell, told) = mpsc::channel();
+                    self.feed.wake(move || drop(tell));
+                    let _: Result<(), _> = told.recv();
+                }
+                Pulled::Later | Pulled::End => return,
+                _ => {}
+            }
+        }
     }
 }
