@@ -1055,7 +1055,12 @@ impl Core {
         }
         link.strike(self);
         // Also its children, whose group bears its number until it is reaped; and the worker, should it be alive.
-        link.kill();
+        let is_leaving = self.lot().hands.get(&link.id).is_some_and(|hand| hand.phase == Phase::Leaving);
+        if is_leaving {
+            link.kill_group()
+        } else {
+            link.kill()
+        }
         for _ in 0..20 {
             if let Some(status) = link.try_reap() {
                 return self.has_died(link, status);

@@ -47,6 +47,11 @@ pub(super) fn own_mark(marks: &OsStr) -> Option<(&str, i32)> {
 pub(super) fn kill_with_children(worker: Pid) {
     // These first: who dies gives its children away, and this process may be of the group.
     system::kill(system::descendants(worker));
+    kill_group(worker);
+}
+
+/// Kills a worker with its group.
+pub(super) fn kill_group(worker: Pid) {
     let _ = kill_process_group(worker, Signal::KILL);
 }
 

@@ -454,11 +454,20 @@ impl Link {
 
     /// Kills the worker, and what its tasks have started.
     pub(super) fn kill(&self) {
+        self.kill_by(kin::kill_with_children);
+    }
+
+    /// Kills the worker, and of what its tasks have started what has not left its group.
+    pub(super) fn kill_group(&self) {
+        self.kill_by(kin::kill_group);
+    }
+
+    fn kill_by(&self, kill: impl FnOnce(Pid)) {
         // The number is the worker's as long as nobody has reaped it, which needs the same lock.
         if let Some(child) = &*lock(&self.child)
             && let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw)
         {
-            kin::kill_with_children(pid);
+            kill(pid);
         }
     }
 
