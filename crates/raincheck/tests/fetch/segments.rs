@@ -240,7 +240,8 @@ fn a_file_that_changes_meanwhile_is_fetched_anew() {
                     assert_eq!(header(&request, "if-range"), Some("\"old\""));
                     gate.wait();
                 }
-                _ => assert_eq!(header(&request, "range"), None),
+                // Other pieces may be on their way, and learn the same.
+                _ => {}
             }
             peer.send(head(&(0..SIZE), true, "\"new\""));
             peer.send(body());
