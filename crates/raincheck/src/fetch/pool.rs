@@ -250,7 +250,7 @@ impl Pool {
     fn pass_on(self: &Arc<Self>) {
         loop {
             let mut state = self.lock();
-            let Some(next) = state.waiting.pop_front() else {
+            let Some(next) = state.first_in_need().and_then(|at| state.waiting.remove(at)) else {
                 state.open -= 1;
                 return;
             };
@@ -307,17 +307,24 @@ impl State {
     /// Who gets a connection that leads along `route`: the first who wants to go there, unless the first of all has been
     /// passed over too often.
     fn next_for(&mut self, route: &OwnedRoute) -> Option<Waiting> {
-        while self.waiting.front()?.give.is_closed() {
-            self.waiting.pop_front();
+        let mut at = self.first_in_need()?;
+        while self.waiting[at].give.is_closed() {
+            self.waiting.remove(at);
+            at = self.first_in_need()?;
         }
-        let front = self.waiting.front_mut()?;
+        let front = &mut self.waiting[at];
         if front.route != *route && front.passed_over < PASSED_OVER_AT_MOST {
             front.passed_over += 1;
             if let Some(at) = self.waiting.iter().position(|waiting| waiting.route == *route) {
                 return self.waiting.remove(at);
             }
         }
-        self.waiting.pop_front()
+        self.waiting.remove(at)
+    }
+
+    /// Who has waited longest for a place. Who waits to know whether a connection that is being made can be shared does not need one.
+    fn first_in_need(&self) -> Option<usize> {
+        self.waiting.iter().position(|waiting| !self.greeting.contains(&waiting.route))
     }
 }
 
