@@ -8,8 +8,7 @@
 //!
 //! The keeper is this program once more, under another name, so that `killall -9 raincheck` does not hit both.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, PipeWriter, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
@@ -21,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
 use super::process::{Process, lives, processes, tell};
 use crate::error::Exit;
@@ -115,7 +114,7 @@ pub(crate) fn keep_watch(watched: i32) -> Exit {
         })
         .collect();
     if places.contains(&Place::Starting) {
-        groups.extend(Orphans::after(watched.as_ref()).map(|orphans| orphans.find()).into_iter().flatten());
+        groups.extend(orphans(watched.as_ref()));
     }
     groups.iter().for_each(|group| tell(*group, Signal::TERM));
     let due = Instant::now() + GRACE;
@@ -143,59 +142,22 @@ fn places(table: &File) -> Vec<Place> {
 
 /// The commands that were being started when the program was killed, so that nobody has noted their numbers.
 ///
-/// They are what was begun after the keeper, in its session, and has now the same new parent.
-struct Orphans {
-    keeper: Process,
-    program: Option<fs::Metadata>,
-}
-
-impl Orphans {
-    /// Waits until the system has given the children of this process to another one.
-    ///
-    /// Each thread gives away its own as it ends, the last of them well after the pipe was closed. The process has ended
-    /// when all have; that the keeper itself has been given away says nothing of the others.
-    fn after(watched: Option<&OwnedFd>) -> Option<Self> {
-        if let Some(watched) = watched {
-            let _ = poll(&mut [PollFd::new(watched, PollFlags::IN)], Some(&LONGEST_END));
-        }
-        // In a container, parent and session may be outside, and have the number 0.
-        let keeper = Process::read(rustix::process::getpid())?;
-        Some(Self { keeper, program: fs::metadata("/proc/self/exe").ok() })
+/// They are what was begun after the keeper, in its session, has now the same new parent, and leads a group. What had not yet
+/// become a command would hold the pipe open.
+fn orphans(watched: Option<&OwnedFd>) -> Vec<Pid> {
+    // Each thread gives away its own children as it ends, the last of them well after the pipe was closed. The process has
+    // ended when all have; that the keeper itself has been given away says nothing of the others.
+    if let Some(watched) = watched {
+        let _ = poll(&mut [PollFd::new(watched, PollFlags::IN)], Some(&LONGEST_END));
     }
-
-    fn find(&self) -> Vec<Pid> {
-        loop {
-            let found: Vec<Process> = self.all().collect();
-            // What still is a copy of us is about to become a command, in a group of its own.
-            let (copies, commands): (Vec<_>, Vec<_>) = found.into_iter().partition(|process| self.is_copy(process));
-            if copies.is_empty() {
-                // Read once more: it may have become a command, and the leader of a group, since it was found.
-                let commands = commands.into_iter().filter_map(|process| Process::read(process.pid));
-                let leads = |process: &Process| process.group == process.pid.as_raw_nonzero().get();
-                return commands.filter(leads).map(|process| process.pid).collect();
-            }
-            for process in &copies {
-                // It may just have become one, and have begun to start others.
-                let _ = kill_process(process.pid, Signal::KILL);
-                let _ = kill_process_group(process.pid, Signal::KILL);
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    fn all(&self) -> impl Iterator<Item = Process> {
-        let Process { pid: me, parent, session, started, .. } = self.keeper;
-        processes().filter(move |process| {
-            let is_ours = process.parent == parent && process.session == session && process.started >= started;
-            // Another one's keeper may be an orphan too, and has work to do.
-            is_ours && process.pid != me && ![NAME, UNNAMED].contains(&process.name.as_str())
-        })
-    }
-
-    fn is_copy(&self, process: &Process) -> bool {
-        use std::os::unix::fs::MetadataExt;
-        let program = fs::metadata(OsString::from(format!("/proc/{}/exe", process.pid.as_raw_nonzero())));
-        let same = |one: &fs::Metadata, other: &fs::Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
-        matches!((&self.program, program), (Some(ours), Ok(theirs)) if same(ours, &theirs))
-    }
+    // In a container, parent and session may be outside, and have the number 0.
+    let Some(keeper) = Process::read(rustix::process::getpid()) else { return Vec::new() };
+    let is_ours = |process: &Process| {
+        let is_child = process.parent == keeper.parent && process.session == keeper.session;
+        // Another one's keeper may be an orphan too, and has work to do.
+        let is_keeper = [NAME, UNNAMED].contains(&process.name.as_str());
+        let leads = process.group == process.pid.as_raw_nonzero().get();
+        is_child && leads && process.started >= keeper.started && process.pid != keeper.pid && !is_keeper
+    };
+    processes().filter(is_ours).map(|process| process.pid).collect()
 }
