@@ -22,7 +22,7 @@ use super::{
     note::{Note, There},
     pieces::{self, Pieces},
     retry::retry_after,
-    split::{Came, Opening, Piece, Rest, Split, Strip, range_of},
+    split::{Came, Opening, Piece, Rest, Split, Strip, Target, range_of},
 };
 
 /// How much more has come before it is told again.
@@ -303,24 +303,9 @@ impl Run {
         };
         (job.noted, job.kept) = (note.is_some(), note.is_some());
         draft.keep_if_dropped(job.kept);
-        let file = draft.handle()?;
-        let (places, origin) = (places(&job.download), place(job));
-        let syncs = self.syncs;
-        Ok(Box::new(Opening {
-            name,
-            temporary,
-            size,
-            validator,
-            pieces,
-            places,
-            origin,
-            draft,
-            file,
-            note,
-            syncs,
-            fetched,
-            response,
-        }))
+        let (file, places, origin) = (draft.handle()?, places(&job.download), job.places.at());
+        let target = Target { name, temporary, size, validator, places, origin, file, note, syncs: self.syncs };
+        Ok(Box::new(Opening { target, pieces, rest: Rest { draft, fetched }, response }))
     }
 
     /// Takes in a piece.
@@ -370,7 +355,7 @@ impl Run {
         draft.keep_if_dropped(false);
         // If it is not what it should be, another attempt is to fetch it as a whole.
         job.whole = true;
-        self.publish(folder, split.name.clone(), &split.temporary, job, draft, fetched)
+        self.publish(folder, split.target.name.clone(), &split.target.temporary, job, draft, fetched)
     }
 
     /// The checksum of a file that did not come in order, if one is wanted.
@@ -387,8 +372,8 @@ impl Run {
 
     fn piece_error(&self, split: &Split, error: &io::Error) -> FetchError {
         match &self.folder {
-            Some(folder) => file_error(folder, &split.name, error),
-            None => FetchError::File { path: split.name.clone(), reason: error.to_string() },
+            Some(folder) => file_error(folder, &split.target.name, error),
+            None => FetchError::File { path: split.target.name.clone(), reason: error.to_string() },
         }
     }
 
@@ -516,30 +501,25 @@ fn places(download: &Download) -> Vec<Url> {
     std::iter::once(download.request.url()).chain(&download.mirrors).cloned().collect()
 }
 
-/// Which of them is asked in this attempt.
-fn place(job: &Job) -> usize {
-    job.places.at()
-}
-
 /// The request, for what is missing, to the place that is to be asked.
 fn ask<'a>(job: &'a Job, partial: Option<&Partial>) -> Cow<'a, Request> {
     let download = &job.download;
-    let (places, place) = (download.mirrors.len() + 1, place(job));
+    let has_mirrors = !download.mirrors.is_empty();
     let mut request = Cow::Borrowed(&download.request);
-    if place > 0 {
-        request.to_mut().set_url(download.mirrors[place - 1].clone());
+    if job.places.at() > 0 {
+        request.to_mut().set_url(job.url().clone());
     }
     // Another place may call another file the same by its date; an `ETag` that is equal there is no accident.
     // With a checksum it is seen in the end, whatever the places call theirs.
     let is_checked = download.checksum.is_some();
     let is_tag = |partial: &Partial| partial.validator.starts_with('"');
-    if let Some(partial) = partial.filter(|partial| places == 1 || is_checked || is_tag(partial))
+    if let Some(partial) = partial.filter(|partial| !has_mirrors || is_checked || is_tag(partial))
         && let (Ok(range), Ok(validator)) =
             (HeaderValue::from_str(&format!("bytes={}-", partial.bytes)), HeaderValue::from_str(&partial.validator))
     {
         let headers = request.to_mut().headers_mut();
         headers.insert(header::RANGE, range);
-        if places == 1 || !is_checked {
+        if !has_mirrors || !is_checked {
             headers.insert(header::IF_RANGE, validator);
         }
     }

@@ -921,7 +921,7 @@ impl Job {
     }
 
     /// The URL to ask.
-    fn url(&self) -> &Url {
+    pub(super) fn url(&self) -> &Url {
         let mirror = self.places.at().checked_sub(1).and_then(|at| self.download.mirrors.get(at));
         mirror.unwrap_or_else(|| self.download.request.url())
     }

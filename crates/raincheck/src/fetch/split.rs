@@ -44,22 +44,27 @@ const NOT_POISONED: &str = "nothing that can panic is done under the lock of a f
 pub(super) struct Split {
     /// What is asked for; the job has another one, which is taken away at the end.
     pub(super) download: Download,
-    pub(super) name: PathBuf,
-    pub(super) temporary: PathBuf,
-    size: u64,
-    validator: String,
-    /// Where it can be had, and which of these places answered first.
-    places: Vec<Url>,
-    origin: usize,
-    file: File,
-    /// Takes a line for each stretch that is there.
-    note: Option<File>,
-    syncs: bool,
+    pub(super) target: Target,
     /// How many bytes are there.
     there: AtomicU64,
     /// Nobody is to go on.
     pub(super) over: Stop,
     state: Mutex<State>,
+}
+
+/// What the pieces are of, and where they go.
+pub(super) struct Target {
+    pub(super) name: PathBuf,
+    pub(super) temporary: PathBuf,
+    pub(super) size: u64,
+    pub(super) validator: String,
+    /// Where it can be had, and which of these places answered first.
+    pub(super) places: Vec<Url>,
+    pub(super) origin: usize,
+    pub(super) file: File,
+    /// Takes a line for each stretch that is there.
+    pub(super) note: Option<File>,
+    pub(super) syncs: bool,
 }
 
 struct State {
@@ -90,18 +95,9 @@ pub(super) struct Rest {
 
 /// How a download in pieces begins.
 pub(super) struct Opening {
-    pub(super) name: PathBuf,
-    pub(super) temporary: PathBuf,
-    pub(super) size: u64,
-    pub(super) validator: String,
+    pub(super) target: Target,
     pub(super) pieces: Pieces,
-    pub(super) places: Vec<Url>,
-    pub(super) origin: usize,
-    pub(super) draft: Draft,
-    pub(super) file: File,
-    pub(super) note: Option<File>,
-    pub(super) syncs: bool,
-    pub(super) fetched: Fetched,
+    pub(super) rest: Rest,
     pub(super) response: Response,
 }
 
@@ -150,35 +146,13 @@ pub(super) enum Then {
 impl Split {
     /// Begins it. Returns the first piece as well, if anything is missing.
     pub(super) fn begin(job: Box<Job>, opening: Opening) -> (Arc<Self>, Option<Box<Piece>>) {
-        let Opening {
-            name,
-            temporary,
-            size,
-            validator,
-            mut pieces,
-            places,
-            origin,
-            draft,
-            file,
-            note,
-            syncs,
-            fetched,
-            response,
-        } = opening;
-        let first = pieces.first();
+        let Opening { target, mut pieces, rest, response } = opening;
+        let (first, origin) = (pieces.first(), target.origin);
         let (attempts, counted) = (job.attempts, job.places.counted(job.attempts));
         let split = Arc::new(Self {
             download: job.download.clone(),
-            name,
-            temporary,
-            size,
-            validator,
-            places,
-            origin,
-            file,
-            note,
-            syncs,
-            there: AtomicU64::new(fetched.resumed),
+            target,
+            there: AtomicU64::new(rest.fetched.resumed),
             over: Stop::new(),
             state: Mutex::new(State {
                 pieces,
@@ -191,7 +165,7 @@ impl Split {
                 has_changed: false,
                 place: origin,
                 bad: HashSet::new(),
-                rest: Some((job, Rest { draft, fetched })),
+                rest: Some((job, rest)),
             }),
         });
         let piece = first.map(|range| {
@@ -223,7 +197,7 @@ impl Split {
     /// Where the next one who helps would have to ask.
     pub(super) fn next_place(&self) -> &Url {
         let state = self.state();
-        &self.places[self.after_place(state.place, &state.bad)]
+        &self.target.places[self.after_place(state.place, &state.bad)]
     }
 
     /// A piece for one who comes to help.
@@ -241,8 +215,9 @@ impl Split {
 
     /// The next place to ask; the one that answered first is never a bad one.
     fn after_place(&self, place: usize, bad: &HashSet<usize>) -> usize {
-        let count = self.places.len();
-        (place + 1..=place + count).map(|place| place % count).find(|place| !bad.contains(place)).unwrap_or(self.origin)
+        let Target { places, origin, .. } = &self.target;
+        let count = places.len();
+        (place + 1..=place + count).map(|place| place % count).find(|place| !bad.contains(place)).unwrap_or(*origin)
     }
 
     /// More for a piece that has come to its end and can go on.
@@ -253,14 +228,14 @@ impl Split {
     }
 
     fn write(&self, bytes: &[u8], at: u64) -> io::Result<()> {
-        self.file.write_all_at(bytes, at)
+        self.target.file.write_all_at(bytes, at)
     }
 
     /// Notes down what is there of a piece, so that it counts after a kill.
     fn note(&self, stretch: &Range<u64>) {
-        let Some(mut note) = self.note.as_ref() else { return };
+        let Some(mut note) = self.target.note.as_ref() else { return };
         // After a power failure, too, if that was asked for.
-        if self.syncs && self.file.sync_data().is_err() {
+        if self.target.syncs && self.target.file.sync_data().is_err() {
             return;
         }
         // What is not noted down is fetched again at worst.
@@ -303,7 +278,7 @@ impl Piece {
 
     /// Where it is to be had.
     pub(super) fn place(&self) -> &Url {
-        &self.split.places[self.place]
+        &self.split.target.places[self.place]
     }
 
     /// The response that it begins with, if there is one.
@@ -324,7 +299,7 @@ impl Piece {
             headers.insert(header::RANGE, range);
         }
         if self.has_same_validator()
-            && let Ok(validator) = HeaderValue::from_str(&split.validator)
+            && let Ok(validator) = HeaderValue::from_str(&split.target.validator)
         {
             headers.insert(header::IF_RANGE, validator);
         }
@@ -334,17 +309,17 @@ impl Piece {
     /// Whether what comes must have the validator of what came first. With a checksum, another place may have another one: it is the
     /// checksum then that tells in the end.
     fn has_same_validator(&self) -> bool {
-        self.place == self.split.origin || self.split.download.checksum.is_none()
+        self.place == self.split.target.origin || self.split.download.checksum.is_none()
     }
 
     /// What the head of a response says of the piece. `None` if it is what comes next of it.
     pub(super) fn judge(&self, response: &Response) -> Option<Came> {
-        let split = &*self.split;
-        let is_same = !self.has_same_validator() || validator(response).as_ref() == Some(&split.validator);
+        let target = &self.split.target;
+        let is_same = !self.has_same_validator() || validator(response).as_ref() == Some(&target.validator);
         match response.status() {
             StatusCode::PARTIAL_CONTENT => match range_of(response.headers()) {
                 _ if !is_same => Some(Came::Changed),
-                Some((_, size)) if size != split.size => Some(Came::Changed),
+                Some((_, size)) if size != target.size => Some(Came::Changed),
                 Some((start, _)) if start == self.range.start => None,
                 _ => Some(Came::Refused),
             },
@@ -379,7 +354,7 @@ impl Piece {
                 state.leave()
             }
             // That is a mirror's own affair: the piece is asked for elsewhere.
-            Some(Ok(Came::Refused | Came::Changed)) if self.place != split.origin => {
+            Some(Ok(Came::Refused | Came::Changed)) if self.place != split.target.origin => {
                 state.bad.insert(self.place);
                 self.place = split.after_place(self.place, &state.bad);
                 self.is_parked = true;
@@ -426,7 +401,7 @@ impl Piece {
             state.waits = true;
             return Then::Wait { until, error, attempts: state.attempts - 1 };
         }
-        if !is_ours && self.place != split.origin {
+        if !is_ours && self.place != split.target.origin {
             state.bad.insert(self.place);
             self.place = split.after_place(self.place, &state.bad);
             self.is_parked = true;
