@@ -136,7 +136,7 @@ impl Plan {
 
     /// Whether each step takes microseconds: no pipe and no site is waited for, and no file is read.
     pub(super) fn is_quick(&self) -> bool {
-        !self.waits && self.manners.is_none() && self.common.was_empty
+        self.is_bounded() && self.common.was_empty
     }
 
     /// Whether all of it comes without waiting for a pipe or a site.
@@ -336,7 +336,7 @@ impl Plan {
             // What is as this program has left it was whole.
             None => ours.is_some(),
         };
-        // What is ours lies there only if there is something to know of it.
+        // What was empty has what this run has brought, and no two of its files have one name.
         let is_there = !self.common.was_empty && fs::symlink_metadata(path()).is_ok();
         match existing {
             Existing::Replace => Planned::Fetch(Box::new(download.replace(true))),

@@ -1,4 +1,4 @@
-//! Hands planned downloads to the lanes, as they come from the thread that reads the lists.
+//! Hands planned downloads to the lanes, as they are planned, here or on the thread that reads the lists.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
