@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -421,7 +422,8 @@ fn what_failed_can_be_given_back() {
 
     let first = run.fetch(&["-i", &list, "--retries", "0", "--failed", failed]);
     assert_eq!((first.status.code(), run.names().len()), (Some(1), 2));
-    assert!(!stderr(&first).contains("--report"), "{}", stderr(&first));
+    let told = stderr(&first);
+    assert!(told.contains(&format!("`{failed}` lists them")) && !told.contains("--report"), "{told}");
     let second = run.fetch(&["-i", failed]);
 
     assert_eq!((second.status.code(), run.names()), (Some(0), vec!["f0".into(), "f1".into(), "f2".into()]));
@@ -534,6 +536,32 @@ fn after_ctrl_c_what_was_not_begun_is_with_what_failed() {
     let urls: Vec<_> = told.lines().filter(|line| line.starts_with("http")).map(str::to_owned).collect();
     assert_eq!(urls, (2..8).map(|number| server.url(&format!("/f{number}"))).collect::<Vec<_>>(), "{told}");
     assert!(told.lines().any(|line| line.starts_with("# ") && line.contains("not of http or https")), "{told}");
+}
+
+#[test]
+fn after_ctrl_c_a_list_beside_a_pipe_that_has_not_ended_is_as_it_was() {
+    let interrupted = |failed: &str| {
+        let ((server, stuck), run) = (stuck_after(2), Run::new());
+        let list = run.list(&server, paths(4));
+        let (before, failed) = (fs::read_to_string(&list).unwrap(), run.dir.path().join(failed));
+        let mut command = run.command(&["-i", &list, "-i", "-", "-j", "1", "--failed", failed.to_str().unwrap()]);
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let pipe = child.stdin.take();
+        stuck.recv().unwrap();
+
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        let output = child.wait_with_output().unwrap();
+        drop(pipe);
+
+        assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+        (before, fs::read_to_string(failed).unwrap())
+    };
+
+    let (before, list) = interrupted("list.txt");
+    let (_, failed) = interrupted("failed.txt");
+
+    assert_eq!(list, before);
+    assert!(failed.contains("/f2\n") && failed.contains("what follows was not read"), "{failed}");
 }
 
 #[test]
@@ -679,6 +707,7 @@ fn what_failed_keeps_its_name_its_headers_and_its_mirrors() {
 
     assert!(told.contains("  out=01-a\n  header=X-A: b\n  http-user=me\n  http-passwd=secret\n"), "{told}");
     assert!(!stderr(&first).contains("secret"));
+    assert_eq!(fs::metadata(failed).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!((first.status.code(), second.status.code(), third.status.code()), (Some(1), Some(0), Some(0)));
     assert_eq!((run.names(), server.asked().len()), (vec!["01-a".into(), "02-c".into()], 4));
 }
@@ -737,6 +766,17 @@ fn sums_from_a_list_are_checked_by_name() {
     fs::write(sums, "nonsense\n").unwrap();
     let refused = run.fetch(&["--sums", sums, &server.url("/a")]);
     assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
+fn a_host_is_where_the_command_says() {
+    let (server, run) = (Server::of_files(10), Run::new());
+    let (_, port) = server.address.rsplit_once(':').unwrap();
+    let (place, url) = (format!("far.example:{port}:127.0.0.1"), format!("http://far.example:{port}/a"));
+
+    let output = run.fetch(&["--retries", "0", "--resolve", &place, &url]);
+
+    assert_eq!((output.status.code(), run.names()), (Some(0), vec!["a".into()]), "{}", stderr(&output));
 }
 
 #[test]

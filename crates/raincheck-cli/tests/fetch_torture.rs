@@ -406,6 +406,28 @@ fn a_disk_that_becomes_full_costs_what_does_not_fit_and_nothing_else() {
 }
 
 #[test]
+fn what_has_room_comes_though_what_came_before_had_none() {
+    let site = Site::start(10, "", &[]);
+    fs::write(site.folder.path().join("www/big"), vec![7; 4 << 20]).unwrap();
+    for segments in ["1", "4"] {
+        let (into, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        // What the command names is before what the list has.
+        let mut command = site.fetch(into.path(), &["-j", "1", "--retries", "0", "--segment-size", "64k"]);
+        command.args(["--segments", segments]).arg(format!("http://127.0.0.1:{}/big", site.port));
+        let full = "mount -t tmpfs -o size=640k tmpfs \"$INTO\"";
+        let Some(output) = fetch_on(full, into.path(), out.path(), command) else { return };
+
+        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+        assert!(
+            told(&output).contains("/big` failed") && told(&output).contains("the disk is full"),
+            "{}",
+            told(&output)
+        );
+        assert_eq!(site.finished(out.path()).len(), 10, "{}", told(&output));
+    }
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_to_costs_what_goes_there_alone() {
     let site = Site::start(4, "", &[]);
     let (into, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());

@@ -9,6 +9,9 @@ use crate::{
     server::{Server, header, ok, path, status},
 };
 
+/// Longer than any limit that is to count before.
+const LONG: Duration = Duration::from_secs(10);
+
 #[test]
 fn a_body_comes_whole_with_its_status_and_headers() {
     let server = Server::answering(|_| "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\nX-Why: gone\r\n\r\nnone".into());
@@ -95,7 +98,7 @@ fn what_all_urls_have_in_common_is_not_added_to_redirects() {
 #[test]
 fn a_requests_own_limits_stand_instead_of_the_clients() {
     let server = Server::new(|peer| peer.wait_for_end());
-    let client = Client::builder().idle_timeout(None).connect_timeout(None).build().unwrap();
+    let client = Client::builder().idle_timeout(None).connect_timeout(None).timeout(LONG).build().unwrap();
     let idle = Request::options(&server.url("/")).unwrap().idle_timeout(Duration::from_millis(10));
     // It never says that its end of TLS is ready.
     let connect = Request::options(&server.url("/").replace("http:", "https:")).unwrap();

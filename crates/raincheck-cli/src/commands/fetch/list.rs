@@ -739,6 +739,10 @@ mod tests {
             let mut entry = argument("http://h/a", 1).unwrap();
             assert!(!matches!(set(&mut entry, &format!("{option}=x")), Err(Refusal::Unused(_))), "{option}");
         }
+        let all = all_options();
+        let written: Vec<_> =
+            all.lines().filter_map(|line| Some(line.strip_prefix("  ")?.split_once('=')?.0)).collect();
+        assert_eq!(written, OPTIONS);
     }
 
     #[test]
@@ -803,12 +807,17 @@ mod tests {
         assert_eq!(shown(&format!("{url}\r\n")), [url]);
     }
 
-    #[test]
-    fn an_entry_reads_back_as_it_is_written() {
-        let list = format!(
+    /// An entry with all that can be said of one.
+    fn all_options() -> String {
+        format!(
             "http://h/a\thttp://m/a\n  out=x\n  dir=d\n  checksum=md5:{MD5}\n  header=X-A: b\n  referer=r\n  user-agent=me\n  \
              http-user=u\n  http-passwd=p\n"
-        );
+        )
+    }
+
+    #[test]
+    fn an_entry_reads_back_as_it_is_written() {
+        let list = all_options();
         let Found::Entry(entry) = read(list.as_bytes()).remove(0) else { panic!() };
 
         assert_eq!(write(&entry.url, entry.options(), None), list);
