@@ -171,7 +171,10 @@ impl Run {
         fetched.resumed = draft.bytes();
         draft.keep_if_dropped(job.kept && partial.is_some());
         // What goes on need not say again what it is.
-        let validator = partial.as_ref().map(|partial| partial.validator.clone()).or_else(|| validator(&response));
+        let validator = |response: &Response| match &partial {
+            Some(partial) => Some(partial.validator.clone()),
+            None => validator(response),
+        };
         job.partial = None;
 
         job.noted |= partial.is_some() && self.leaves_parts;
@@ -180,14 +183,14 @@ impl Run {
                 // What lies there is of another file, or of another version, and the note must not come to speak of it.
                 folder.clear(&temporary);
             }
-            let Some(validator) = &validator else {
+            let Some(validator) = validator(response) else {
                 // What another run has noted down is no longer so.
                 folder.forget(&temporary);
                 return Ok(false);
             };
-            job.kept = self.watch.begun(&job.download, validator, response)?;
+            job.kept = self.watch.begun(&job.download, &validator, response)?;
             if self.leaves_parts && !job.kept {
-                let note = note(&job.download, validator, There::Beginning);
+                let note = note(&job.download, &validator, There::Beginning);
                 folder.note(&temporary, &note.write()).map_err(failed)?;
                 (job.noted, job.kept) = (true, true);
             }
@@ -201,9 +204,9 @@ impl Run {
             _ => Ok(()),
         });
         if let Err(error) = came {
-            if let Some(validator) = validator
-                && draft.is_on_disk()
+            if draft.is_on_disk()
                 && !matches!(error, FetchError::File { .. } | FetchError::TooLarge { .. })
+                && let Some(validator) = validator(&response)
             {
                 job.partial = Some(Partial { bytes: draft.bytes(), validator });
                 draft.keep_if_dropped(true);
@@ -247,15 +250,19 @@ impl Run {
     /// In how many pieces it is fetched, of which length at least, if it is.
     fn segments(&self, job: &Job, response: &Response) -> Option<Segments> {
         let segments = job.download.segments.unwrap_or(self.segments);
-        let size = can_be_in_pieces(job, response)?;
-        (segments.at_most > 1 && size / 2 >= segments.at_least).then_some(segments)
+        let may_be = segments.at_most > 1 && response.length()? / 2 >= segments.at_least;
+        (may_be && can_be_in_pieces(job, response).is_some()).then_some(segments)
     }
 
     /// What is there of it and how the rest is fetched, if that is to be done in pieces: because it is large, or because another run has left
     /// pieces of it.
     fn shape(&self, folder: &Folder, temporary: &Path, job: &Job, response: &Response) -> Option<Shape> {
-        let (size, validator) = (can_be_in_pieces(job, response)?, validator(response)?);
         let segments = self.segments(job, response);
+        // What is small is never left half done.
+        if segments.is_none() && (!self.leaves_parts || response.length()? <= WORTH_READING) {
+            return None;
+        }
+        let (size, validator) = (can_be_in_pieces(job, response)?, validator(response)?);
         let left = || {
             let note = Note::read(&folder.noted(temporary)?)?;
             if note.url != job.download.request.url().as_str() || note.validator != validator {
