@@ -428,6 +428,45 @@ fn what_has_room_comes_though_what_came_before_had_none() {
 }
 
 #[test]
+fn what_has_come_before_the_disk_was_full_is_not_asked_for_again() {
+    let site = Site::start(1, "", &[]);
+    let whole: Vec<u8> = (0..4_u32 << 20).map(|n| (n ^ (n / 251)) as u8).collect();
+    fs::write(site.folder.path().join("www/big"), &whole).unwrap();
+    for segments in ["1", "4"] {
+        let (into, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let command = |into: &Path, run: &str| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_raincheck"));
+            command.args([
+                "fetch",
+                "--segment-size",
+                "64k",
+                "--retries",
+                "0",
+                "-H",
+                &format!("X-Run: {run}{segments}"),
+            ]);
+            command.args(["--segments", segments, "-d"]).arg(into).arg(format!("http://127.0.0.1:{}/big", site.port));
+            command
+        };
+        let full = "mount -t tmpfs -o size=2m tmpfs \"$INTO\"";
+        let Some(output) = fetch_on(full, into.path(), out.path(), command(into.path(), "full")) else { return };
+        let kept = "the disk is full; what has come is kept, and another run goes on from there";
+        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+        assert!(told(&output).contains(kept), "{}", told(&output));
+
+        let records = into.path().join("records.jsonl");
+        let output = command(out.path(), "room").arg("--report").arg(&records).output().unwrap();
+
+        assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+        assert!(fs::read(out.path().join("big")).unwrap() == whole);
+        assert_eq!(left_in(out.path()), ["big"]);
+        let record: serde_json::Value = serde_json::from_slice(&fs::read(records).unwrap()).unwrap();
+        let resumed = record["resumed"].as_u64().unwrap();
+        assert!((512 << 10..2 << 20).contains(&resumed), "{segments}: {record}");
+    }
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_to_costs_what_goes_there_alone() {
     let site = Site::start(4, "", &[]);
     let (into, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());

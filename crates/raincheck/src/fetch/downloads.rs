@@ -27,7 +27,7 @@ use url::Url;
 
 use super::{
     Client, Connections, Download, Ended, FetchError, Fetched, Response, Retries,
-    attempt::Tried,
+    attempt::{Tried, is_full, leave_for_room},
     download::{Partial, Segments},
     file::Folder,
     places::Places,
@@ -305,7 +305,7 @@ impl Downloads {
     }
 
     /// When a large file has not come to its end, leaves what there is of it, with a note beside, so that another run goes on
-    /// with it, even after a kill.
+    /// with it, even after a kill. Of what has filled the disk, a little is given back, for other files.
     #[must_use]
     pub fn leave_parts(mut self, leaves: bool) -> Self {
         self.leaves_parts = leaves;
@@ -696,9 +696,11 @@ impl Run {
                 let fetched = self.finish(&split, &mut job, rest).await;
                 self.settle(job, host, began, lane, fetched);
             }
-            Then::Fail(job, rest, error) => {
+            Then::Fail(job, rest, mut error) => {
                 self.forget(&split);
-                if matches!(error, FetchError::File { .. } | FetchError::TooLarge { .. }) {
+                if job.kept && is_full(&error) {
+                    error = leave_for_room(rest.draft, error);
+                } else if matches!(error, FetchError::File { .. } | FetchError::TooLarge { .. }) {
                     rest.draft.discard();
                 }
                 self.settle(job, host, began, lane, Err(error));

@@ -262,6 +262,16 @@ impl Draft {
         Ok(())
     }
 
+    /// Cuts off so many bytes at its end, or half of it if that is less, of what is on disk.
+    pub(crate) fn give_back(&mut self, room: u64) {
+        if let State::OnDisk(file) = &self.state
+            && let Ok(there) = file.metadata()
+        {
+            // Where that does not work, it stays as it is.
+            let _ = file.set_len(there.len() - room.min(there.len() / 2));
+        }
+    }
+
     /// Everything is written, under the temporary name still; `bytes` are the last of it, or all.
     ///
     /// The time is that of the last change, as the server told it.
