@@ -713,6 +713,23 @@ fn what_failed_keeps_its_name_its_headers_and_its_mirrors() {
 }
 
 #[test]
+fn a_name_that_cannot_be_is_told_with_the_one_that_is_used() {
+    let (server, run) = (Server::of_files(10), Run::new());
+    let (list, records) = (run.dir.path().join("list"), run.dir.path().join("records.jsonl"));
+    fs::write(&list, format!("{0}/a\t../x\n{0}/b\ty\n", server.address)).unwrap();
+    let (list, records) = (list.to_str().unwrap(), records.to_str().unwrap());
+
+    let output = run.fetch(&["-i", list, "--report", records]);
+
+    let how = "the file is called `_/x`, as `../x` cannot be its name";
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains(&format!("warning: {list}:1: {how}")), "{}", stderr(&output));
+    let records = fs::read_to_string(records).unwrap();
+    let of = |path: &str| records.lines().find(|line| line.contains(&server.url(path))).unwrap();
+    assert!(of("/a").contains(how) && of("/b").contains("\"detail\":null"), "{records}");
+}
+
+#[test]
 fn two_runs_in_one_folder_do_not_meet() {
     let ((server, stuck), run) = (stuck_after(0), Run::new());
     let mut child = run.command(&[&server.url("/f0")]).spawn().unwrap();

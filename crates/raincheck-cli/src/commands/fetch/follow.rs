@@ -187,13 +187,16 @@ impl Watch for Follow {
             page.lock().expect("nobody panics while drawing").ended(&ended);
         }
         let ticket = self.known.tickets().remove(&ended.download.number());
-        if let (Err(_), Some(ticket)) = (&ended.result, ticket) {
+        if let (Err(_), Some(ticket)) = (&ended.result, &ticket) {
             self.known.leave(ticket.key);
         }
         if let Some(failed) = &self.failed {
             failed.ended(&ended.download, ended.result.as_ref().err());
         }
         let mut outcome = outcome(&ended);
+        if let (None, Some(renamed)) = (&outcome.detail, ticket.and_then(|ticket| ticket.renamed)) {
+            outcome.detail = Some(renamed.into());
+        }
         if self.tells_more {
             outcome.more = Some(more(&ended));
         }

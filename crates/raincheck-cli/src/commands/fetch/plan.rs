@@ -26,9 +26,13 @@ use super::sums::{self, Sums};
 use super::template::{Template, Values};
 use crate::batch::feed::Produce;
 use crate::error::Error;
+use crate::report::figures;
 
 /// A pipe that says nothing for so long may be waiting for us, and an entry does not wait for its options any longer.
 const SILENCE: Duration = Duration::from_millis(100);
+
+/// So many changed names are told, lest a list of another system fill the screen.
+const MOST_RENAMED: u64 = 10;
 
 /// With sites to be asked, so many entries are read ahead.
 const READ_AHEAD: usize = 256;
@@ -82,6 +86,10 @@ pub(super) struct Plan {
     /// What sites ask of robots, if that counts; and what was read ahead, so that many sites can be asked at a time.
     manners: Option<Manners>,
     ahead: VecDeque<Found>,
+    /// What comes after a warning about it.
+    held: Option<Planned>,
+    /// How many files could not have the names that a list gave them.
+    renamed: u64,
 }
 
 type Input = Box<dyn Read + Send>;
@@ -114,6 +122,8 @@ impl Plan {
             waits,
             manners: None,
             ahead: VecDeque::new(),
+            held: None,
+            renamed: 0,
         })
     }
 
@@ -205,15 +215,37 @@ impl Plan {
             download = download.checksum(checksum.clone());
         }
         let planned = self.beside_what_is_there(download, &name, record.as_ref(), checksum.as_ref());
-        if matches!(planned, Planned::Fetch(_)) && !self.common.dry {
+        if !matches!(planned, Planned::Fetch(_)) {
+            return Ok(Some(planned));
+        }
+        let renamed = renamed(entry, &wanted, &name);
+        if !self.common.dry {
             if let Some(manners) = &mut self.manners {
                 manners.allow(&entry.url)?;
             }
             let options = entry.take_options();
-            let ticket = Ticket { key, options, named_by_server, late_name: None };
+            let renamed = renamed.as_deref().map(Into::into);
+            let ticket = Ticket { key, options, named_by_server, late_name: None, renamed };
             self.known.tickets().insert(self.number, ticket);
         }
-        Ok(Some(planned))
+        Ok(Some(match renamed {
+            Some(how) => self.warned(format!("{}: {how}", entry.place), planned),
+            None => planned,
+        }))
+    }
+
+    /// Tells before it that a file cannot have the name that the list gives it.
+    fn warned(&mut self, text: String, planned: Planned) -> Planned {
+        self.renamed += 1;
+        let text = match self.renamed {
+            renamed if renamed <= MOST_RENAMED || self.common.dry => text,
+            renamed if renamed == MOST_RENAMED + 1 => {
+                "more files cannot have the names that the list gives them; `--dry-run` tells them all".into()
+            }
+            _ => return planned,
+        };
+        self.held = Some(planned);
+        Planned::Warning(text)
     }
 
     /// The key of an entry that is to have this name, if the name is the entry's own.
@@ -380,6 +412,9 @@ impl Produce for Plan {
     type Input = Planned;
 
     fn next(&mut self) -> Result<Option<Planned>, Error> {
+        if let Some(planned) = self.held.take() {
+            return Ok(Some(planned));
+        }
         while let Some(found) = self.next_found()? {
             match found {
                 Found::Entry(mut entry) => match self.plan(&mut entry) {
@@ -404,8 +439,27 @@ impl Produce for Plan {
 
     fn may_block(&self) -> bool {
         // A pipe that is slow must not keep what has come of it waiting.
-        self.list.as_ref().is_some_and(List::must_read)
+        self.held.is_none() && self.list.as_ref().is_some_and(List::must_read)
     }
+}
+
+/// Says so if a file does not have the name that its list gives it, but this one.
+fn renamed(entry: &Entry, wanted: &str, name: &str) -> Option<String> {
+    let options = entry.options()?;
+    let (folder, own) = (options.folder.as_deref(), options.name.as_deref());
+    let given = match (folder, own) {
+        (Some(folder), Some(own)) => format!("{folder}/{own}"),
+        (Some(folder), None) => format!("{folder}/{}", wanted.rsplit('/').next().unwrap_or_default()),
+        (None, own) => own?.to_owned(),
+    };
+    let is_same =
+        !given.starts_with('/') && given.split('/').filter(|part| !matches!(*part, "" | ".")).eq(wanted.split('/'));
+    let why = match is_same {
+        false => "cannot be its name",
+        true if name != wanted => "is taken",
+        true => return None,
+    };
+    Some(format!("the file is called `{}`, as `{}` {why}", figures::shown(name), figures::shown(&given)))
 }
 
 /// Opens a list, and tells whether it is a file.
@@ -479,10 +533,20 @@ mod tests {
 
         fn names_with(&self, lines: &str, common: Common) -> Vec<String> {
             let name = |planned: &Planned| match planned {
-                Planned::Fetch(download) => download.name().unwrap().display().to_string(),
+                Planned::Fetch(download) => Some(download.name().unwrap().display().to_string()),
+                Planned::Warning(_) => None,
                 other => panic!("{other:?}"),
             };
-            self.plan(lines, common).iter().map(name).collect()
+            self.plan(lines, common).iter().filter_map(name).collect()
+        }
+
+        /// What is told of these lines.
+        fn warnings(&self, lines: &str, common: Common) -> Vec<String> {
+            let warning = |planned| match planned {
+                Planned::Warning(text) => Some(text.replace(&format!("{}/", self.0.path().display()), "")),
+                _ => None,
+            };
+            self.plan(lines, common).into_iter().filter_map(warning).collect()
         }
 
         /// Does as if everything planned was fetched, and was what its URL is.
@@ -542,6 +606,40 @@ mod tests {
             folder.names_with(list, Common { template, ..folder.common() }),
             ["h/01-b.png", "h/02-index.html", "sub/f.bin", "d/_/i"]
         );
+    }
+
+    #[test]
+    fn a_name_that_the_list_gives_and_the_file_cannot_have_is_told() {
+        let folder = Folder::new();
+        let list = "http://h/1\tx\nhttp://h/2\tx\nhttp://h/3\t../a\nhttp://h/4\tnul\nhttp://h/5\n  dir=/etc\n\
+                    http://h/6\t./b//c\nhttp://h/7\n  dir=d/\nhttp://h/8/x\n";
+
+        let told = folder.warnings(list, folder.common());
+
+        let second = &folder.names(list)[1];
+        assert_eq!(
+            told,
+            [
+                format!("list:2: the file is called `{second}`, as `x` is taken"),
+                "list:3: the file is called `_/a`, as `../a` cannot be its name".into(),
+                "list:4: the file is called `_nul`, as `nul` cannot be its name".into(),
+                "list:5: the file is called `etc/5`, as `/etc/5` cannot be its name".into(),
+            ]
+        );
+        folder.fetch(list, folder.common());
+        assert_eq!(folder.warnings(list, folder.common()), [""; 0], "what is there is not told again");
+    }
+
+    #[test]
+    fn of_many_changed_names_a_few_are_told_unless_all_are_asked_for() {
+        let folder = Folder::new();
+        let list: String = (0..30).map(|n| format!("http://h/{n}\t../{n}\n")).collect();
+
+        let told = folder.warnings(&list, Common { dry: false, ..folder.common() });
+
+        assert_eq!(told.len(), 11);
+        assert!(told[10].contains("`--dry-run`"), "{told:?}");
+        assert_eq!(folder.warnings(&list, folder.common()).len(), 30);
     }
 
     #[test]
