@@ -98,7 +98,7 @@ fn serve(stream: &TcpStream, script: &(dyn Fn(&Asked) -> Does + Send + Sync), al
         }
         let path = first.split(' ').nth(1).unwrap().to_owned();
         let range =
-            headers.get("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+            headers.get("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-')?.0.parse().ok());
         let asked = {
             let mut all = all.lock().unwrap();
             let before = all.iter().filter(|asked| asked.path == path).count();
@@ -615,6 +615,45 @@ fn the_next_run_goes_on_with_what_a_killed_one_has_left_of_a_large_file() {
     assert_eq!((output.status.code(), run.names()), (Some(0), vec!["big".into()]), "{}", stderr(&output));
     assert!(run.read("big") == body("/big", SIZE));
     assert!(server.asked().last().unwrap().range.is_some_and(|from| from >= 500_000), "{:?}", server.asked());
+}
+
+#[test]
+fn a_list_of_nothing_is_said_to_be_one() {
+    let run = Run::new();
+    let list = run.dir.path().join("list");
+    fs::write(&list, "# nothing\n\n").unwrap();
+
+    for args in [&["-i", "-"][..], &["-i", list.to_str().unwrap()], &["--dry-run", "-i", "-"]] {
+        let output = run.fetch(args);
+
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0), "{args:?}");
+        assert_eq!(stderr(&output), "there was nothing to fetch: no URL was given\n", "{args:?}");
+    }
+    assert!(run.names().is_empty());
+}
+
+#[test]
+fn a_list_of_aria2_says_in_how_many_pieces_a_file_comes() {
+    const SIZE: usize = 8_000_000;
+    let server = Server::start(|asked| match asked.range {
+        None => Does::Answers(200, "accept-ranges: bytes\r\netag: \"e\"\r\n".into(), body(&asked.path, SIZE)),
+        Some(from) => {
+            let range = format!("etag: \"e\"\r\ncontent-range: bytes {from}-{}/{SIZE}\r\n", SIZE - 1);
+            Does::Answers(206, range, body(&asked.path, SIZE)[from as usize..].into())
+        }
+    });
+    let run = Run::new();
+    let list = run.dir.path().join("list");
+    let options = "  split=2\n  max-connection-per-server=4\n  min-split-size=1M\n  gid=2089b05ecca3d829\n";
+    fs::write(&list, format!("{0}/a\n{options}{0}/b\n  gid=2089b05ecca3d82a\n", server.address)).unwrap();
+
+    let output = run.fetch(&["-i", list.to_str().unwrap(), "-j", "4"]);
+
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stderr(&output).matches("the option `gid` means nothing here").count(), 1, "{}", stderr(&output));
+    assert_eq!((run.read("a"), run.read("b")), (body("/a", SIZE), body("/b", SIZE)));
+    let in_pieces = |path: &str| server.asked().iter().any(|asked| asked.path == path && asked.range.is_some());
+    assert!(in_pieces("/a") && !in_pieces("/b"));
 }
 
 #[test]

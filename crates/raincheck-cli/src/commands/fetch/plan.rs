@@ -18,7 +18,7 @@ use url::Url;
 use super::hashes::Key;
 use super::journal::{self, Past, Record};
 use super::known::{Known, Ticket};
-use super::list::{self, Entry, Found, List, Options, Problem};
+use super::list::{self, Entry, Found, List, Options, PiecesAsked, Problem};
 use super::manners::Manners;
 use super::names;
 use super::options::Existing;
@@ -66,6 +66,8 @@ pub(super) struct Common {
     /// Whether servers may name files.
     pub(super) named_by_server: bool,
     pub(super) sums: Sums,
+    /// In how many pieces a large file is fetched, and of how many bytes at least, if a list does not say.
+    pub(super) segments: (u32, u64),
     /// Whether there was nothing in the folder when the run began.
     pub(super) was_empty: bool,
     /// Whether nothing is to be done, but only told.
@@ -325,6 +327,9 @@ impl Plan {
             mirrors = &options.mirrors;
         }
         let mut download = Download::new(request).to(name).temporary(journal::part(key)).numbered(self.number);
+        if let Some((at_most, at_least)) = entry.options().and_then(|options| pieces(options, self.common.segments)) {
+            download = download.segments(at_most as usize, at_least);
+        }
         for mirror in mirrors {
             download = download.mirror(mirror.as_str())?;
         }
@@ -437,10 +442,32 @@ impl Produce for Plan {
         Ok(None)
     }
 
+    /// A warning is about no file.
+    fn counts(&self, planned: &Planned) -> bool {
+        !matches!(planned, Planned::Warning(_))
+    }
+
     fn may_block(&self) -> bool {
         // A pipe that is slow must not keep what has come of it waiting.
         self.held.is_none() && self.list.as_ref().is_some_and(List::must_read)
     }
+}
+
+/// In how many pieces a list says that a file is to be fetched, and of how many bytes at least, if it says anything of it.
+///
+/// As in aria2, each place that has the file gets as many requests as it allows at most.
+fn pieces(options: &Options, (unless_told, at_least): (u32, u64)) -> Option<(u32, u64)> {
+    let asked = options.pieces;
+    if asked == PiecesAsked::default() {
+        return None;
+    }
+    let places = u32::try_from(options.mirrors.len() + 1).unwrap_or(u32::MAX);
+    let allowed = asked.per_server.map(|per_server| per_server.saturating_mul(places));
+    let at_most = match (asked.at_most, allowed) {
+        (Some(at_most), Some(allowed)) => at_most.min(allowed),
+        (at_most, allowed) => at_most.or(allowed).unwrap_or(unless_told),
+    };
+    Some((at_most, asked.at_least.unwrap_or(at_least)))
 }
 
 /// Says so if a file does not have the name that its list gives it, but this one.
@@ -511,6 +538,7 @@ mod tests {
                 template: None,
                 named_by_server: false,
                 sums: Sums::default(),
+                segments: (1, 8 << 20),
                 was_empty: false,
                 dry: true,
             }
@@ -631,6 +659,24 @@ mod tests {
     }
 
     #[test]
+    fn a_list_says_in_how_many_pieces_a_file_comes() {
+        let pieces = |options: &str| {
+            let mut list = list::List::new(options.as_bytes(), "l", || false);
+            let Some(Found::Entry(entry)) = list.next().unwrap() else { panic!() };
+            entry.options().and_then(|options| pieces(options, (2, 99)))
+        };
+
+        assert_eq!(pieces("http://h/a\n  out=x"), None);
+        assert_eq!(
+            pieces("http://h/a\n  split=5\n  max-connection-per-server=16\n  min-split-size=1k"),
+            Some((5, 1024))
+        );
+        assert_eq!(pieces("http://h/a\thttp://m/a\n  split=5\n  max-connection-per-server=2"), Some((4, 99)));
+        assert_eq!(pieces("http://h/a\n  max-connection-per-server=3"), Some((3, 99)));
+        assert_eq!(pieces("http://h/a\n  min-split-size=7"), Some((2, 7)));
+    }
+
+    #[test]
     fn of_many_changed_names_a_few_are_told_unless_all_are_asked_for() {
         let folder = Folder::new();
         let list: String = (0..30).map(|n| format!("http://h/{n}\t../{n}\n")).collect();
@@ -736,7 +782,7 @@ mod tests {
     fn a_bad_line_is_told_and_the_rest_goes_on() {
         let folder = Folder::new();
 
-        let planned = folder.plan("ftp://h/a\nhttp://h/b\n  split=3\nnonsense\n", folder.common());
+        let planned = folder.plan("ftp://h/a\nhttp://h/b\n  gid=3\nnonsense\n", folder.common());
         assert_eq!(words(&planned), ["bad", "warning", "fetch", "bad"]);
     }
 }
