@@ -28,6 +28,7 @@ use url::Url;
 use super::{
     Client, Connections, Download, Ended, FetchError, Fetched, Response, Retries,
     attempt::{Tried, is_full, leave_for_room},
+    blocking,
     download::{Partial, Segments},
     file::Folder,
     places::Places,
@@ -354,6 +355,16 @@ impl Downloads {
         Ok(AsEnded { ends, workers, stop })
     }
 
+    /// Does one on this thread, by the connections that it has.
+    pub(super) fn here(&self, download: Download) -> Result<Option<Ended>, FetchError> {
+        let (runtime, connections) = blocking::own_connections(&self.client)?;
+        let ends = Arc::new(Ends { caller: thread::current().id(), state: Mutex::default(), news: Condvar::new() });
+        let source = Box::new(std::iter::once(download));
+        Run::new(self, source, Arc::clone(&ends) as _, &Stop::new()).drive(&runtime, &connections, vec![0]);
+        let ended = ends.room().ended.pop_front();
+        Ok(ended)
+    }
+
     /// Runs them on the executor, tells `watch` of each, and returns when all have ended or `stop` was used.
     ///
     /// # Errors
@@ -589,14 +600,13 @@ impl Run {
             let mine: Vec<usize> = lanes.by_ref().take(share).collect();
             let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
             let run = Arc::clone(self);
-            workers.push(executor.submit(move || run.drive(&runtime, mine)));
+            workers.push(executor.submit(move || run.drive(&runtime, &run.client.connections(mine.len()), mine)));
         }
         Ok(workers)
     }
 
     /// Runs these lanes until there is nothing more to do.
-    fn drive(self: &Arc<Self>, runtime: &runtime::Runtime, lanes: Vec<usize>) {
-        let connections = self.client.connections(lanes.len());
+    fn drive(self: &Arc<Self>, runtime: &runtime::Runtime, connections: &Connections, lanes: Vec<usize>) {
         runtime.block_on(async {
             let mut tasks = JoinSet::new();
             for lane in lanes {
@@ -897,7 +907,7 @@ impl State {
     fn help(&mut self, now: At, until: Option<At>) -> Next<Work> {
         let mut until = until;
         for split in self.splits.iter().filter(|split| split.wants_help(now)) {
-            let place = split.next_place();
+            let place = split.next_place(now);
             match self.schedule.join(place_of(place), now, || split.help(now).map(Work::Piece)) {
                 Next::Wait(then) => until = until.into_iter().chain(then).min(),
                 begin => return begin,
