@@ -689,7 +689,7 @@ impl Run {
         if let Some(tried) = &tried {
             showed = showed_by(tried.as_ref().err(), None, now);
         }
-        let then = piece.after(tried, now, |error, attempts| {
+        let then = piece.after(tried, now, self.retries.longest_asked(), |error, attempts| {
             let wait = self.retries.wait(error, attempts, self.luck());
             showed = showed_by(Some(error), wait, now);
             wait

@@ -341,11 +341,12 @@ impl Piece {
     }
 
     /// Does with the end of a request what is to be done with it. `wait` says how long to wait after an error, if there is to be another
-    /// attempt.
+    /// attempt; who asks to be left alone for longer than `patience` is not waited for.
     pub(super) fn after(
         &mut self,
         tried: Option<Result<Came, FetchError>>,
         now: At,
+        patience: Duration,
         wait: impl FnOnce(&FetchError, u32) -> Option<Duration>,
     ) -> Then {
         let split = Arc::clone(&self.split);
@@ -382,7 +383,7 @@ impl Piece {
                 state.has_changed = true;
                 state.leave()
             }
-            Some(Err(error)) => self.after_error(error, now, wait, state),
+            Some(Err(error)) => self.after_error(error, now, patience, wait, state),
         }
     }
 
@@ -397,6 +398,7 @@ impl Piece {
         &mut self,
         error: FetchError,
         now: At,
+        patience: Duration,
         wait: impl FnOnce(&FetchError, u32) -> Option<Duration>,
         mut state: MutexGuard<'_, State>,
     ) -> Then {
@@ -406,7 +408,7 @@ impl Piece {
         self.attempts += 1;
         let wait = wait(&error, self.attempts - self.moves);
         let asks_for_quiet = match error {
-            FetchError::Status { retry_after: Some(asked), .. } => {
+            FetchError::Status { retry_after: Some(asked), .. } if asked <= patience => {
                 let until = state.quiet(self.place).max(now + asked);
                 state.quiet.insert(self.place, until);
                 true
