@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -706,6 +706,77 @@ fn a_site_that_does_not_say_what_it_asks_of_robots_is_left_alone() {
     let output = run.fetch(&["--robots", &server.url("/a")]);
 
     assert_eq!((output.status.code(), server.asked().len()), (Some(1), 1), "{}", stderr(&output));
+}
+
+#[test]
+fn what_robots_may_not_fetch_and_what_a_file_is_in_the_way_of_can_be_given_back() {
+    let server = Server::start(|asked| match asked.path.as_str() {
+        "/robots.txt" => Does::Answers(200, String::new(), b"User-agent: *\nDisallow: /private\n".into()),
+        "/tagged" => Does::Answers(200, "x-robots-tag: noai\r\n".into(), body("/tagged", 10)),
+        path => Does::Answers(200, String::new(), body(path, 10)),
+    });
+    let run = Run::new();
+    let list = run.dir.path().join("list");
+    fs::write(&list, format!("{0}/private/a\tx\n  referer=me\n{0}/tagged\n{0}/b\n{0}/c\n", server.address)).unwrap();
+    fs::create_dir(run.dir.path().join("got")).unwrap();
+    fs::write(run.dir.path().join("got/c"), "mine").unwrap();
+    let list = list.to_str().unwrap();
+
+    let first = run.fetch(&["-i", list, "--robots", "--failed", list]);
+    let failed = fs::read_to_string(list).unwrap();
+    let second = run.fetch(&["-i", list, "--existing", "replace", "--failed", list]);
+
+    assert_eq!(first.status.code(), Some(1), "{}", stderr(&first));
+    assert!(failed.contains(&format!("{}\n  out=x\n  referer=me\n", server.url("/private/a"))), "{failed}");
+    assert_eq!((second.status.code(), &*fs::read_to_string(list).unwrap()), (Some(0), ""), "{}", stderr(&second));
+    assert_eq!(
+        (run.names(), run.read("x")),
+        (["b", "c", "tagged", "x"].map(String::from).into(), body("/private/a", 10))
+    );
+}
+
+/// A server of our own, until it is dropped, with its log.
+struct Serve(Child);
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        let _ = (self.0.kill(), self.0.wait());
+    }
+}
+
+#[test]
+fn http_2_is_spoken_without_tls_if_the_command_says_so() {
+    let run = Run::new();
+    fs::write(run.dir.path().join("a"), "rain").unwrap();
+    for (option, protocol) in [("--http2", "HTTP/2.0"), ("--http1.1", "HTTP/1.1")] {
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_raincheck"));
+        serve.args(["serve", "--port", "0", "--verbose"]).arg(run.dir.path());
+        let mut serve = Serve(serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        let mut address = String::new();
+        BufReader::new(serve.0.stdout.take().unwrap()).read_line(&mut address).unwrap();
+
+        let output = run.fetch(&[option, "--existing", "replace", &format!("{}/a", address.trim())]);
+
+        assert_eq!((output.status.code(), run.read("a")), (Some(0), b"rain".into()), "{option}: {}", stderr(&output));
+        let mut line = String::new();
+        BufReader::new(serve.0.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains(&format!("\"GET /a {protocol}\"")), "{option}: {line}");
+    }
+}
+
+#[test]
+fn lists_can_be_pipes_with_names_one_after_the_other() {
+    let (server, run) = (Server::of_files(10), Run::new());
+    let pipes = ["one", "two"].map(|name| run.dir.path().join(name));
+    assert!(Command::new("mkfifo").args(&pipes).status().unwrap().success());
+    let [one, two] = pipes.each_ref().map(|pipe| pipe.to_str().unwrap());
+
+    let child = run.command(&["-i", one, "-i", two]).spawn().unwrap();
+    fs::write(one, format!("{}\n  out=x\n", server.url("/a"))).unwrap();
+    fs::write(two, server.url("/b")).unwrap();
+    let output = child.wait_with_output().unwrap();
+
+    assert_eq!((output.status.code(), run.names()), (Some(0), vec!["b".into(), "x".into()]), "{}", stderr(&output));
 }
 
 #[test]

@@ -264,7 +264,7 @@ fn show(mut plan: Plan) -> Result<Exit, Error> {
                 anstream::eprintln!("{}", crate::paint::Paint::for_stderr().warning(&text));
                 continue;
             }
-            Planned::Bad { what, why } => {
+            Planned::Bad { what, why, .. } => {
                 exit = Exit::SomeFailed;
                 anstream::eprintln!("{}", crate::paint::Paint::for_stderr().warning(&format!("`{what}`: {why}")));
                 continue;

@@ -71,10 +71,12 @@ impl Follow {
         }
     }
 
-    /// Tells of a line that cannot be followed.
-    pub(super) fn bad(&self, what: &str, why: String) {
-        if let Some(failed) = &self.failed {
-            failed.remark(what, &why);
+    /// Tells of what cannot be fetched: a line, or an entry, which can be tried again.
+    pub(super) fn bad(&self, what: &str, why: String, entry: Option<&str>) {
+        match (&self.failed, entry) {
+            (Some(failed), Some(entry)) => failed.write(&why, entry),
+            (Some(failed), None) => failed.remark(what, &why),
+            (None, _) => {}
         }
         self.not_planned(what, Outcome::not_done(Status::Failed, why));
     }

@@ -49,6 +49,8 @@ pub(super) enum Planned {
     Bad {
         what: String,
         why: String,
+        /// As it stands in a list, if it can be tried again.
+        entry: Option<String>,
     },
     /// Something that the user should know, and that is about no file.
     Warning(String),
@@ -216,15 +218,23 @@ impl Plan {
         if let Some(checksum) = &checksum {
             download = download.checksum(checksum.clone());
         }
-        let planned = self.beside_what_is_there(download, &name, record.as_ref(), checksum.as_ref());
+        let planned = match self.beside_what_is_there(download, &name, record.as_ref(), checksum.as_ref()) {
+            Planned::Fetch(download) => match self.manners.as_mut().map(|manners| manners.allow(&entry.url)) {
+                Some(Err(error)) => bad(&entry.url, error.to_string()),
+                None | Some(Ok(())) => Planned::Fetch(download),
+            },
+            planned => planned,
+        };
+        if let Planned::Bad { what, why, .. } = planned {
+            // Where the server names it, it will be asked again.
+            let name = Some(&*name).filter(|_| !named_by_server);
+            return Ok(Some(Planned::Bad { what, why, entry: Some(list::write(&entry.url, entry.options(), name)) }));
+        }
         if !matches!(planned, Planned::Fetch(_)) {
             return Ok(Some(planned));
         }
         let renamed = renamed(entry, &wanted, &name);
         if !self.common.dry {
-            if let Some(manners) = &mut self.manners {
-                manners.allow(&entry.url)?;
-            }
             let options = entry.take_options();
             let renamed = renamed.as_deref().map(Into::into);
             let ticket = Ticket { key, options, named_by_server, late_name: None, renamed };
@@ -378,9 +388,7 @@ impl Plan {
         match existing {
             Existing::Replace => Planned::Fetch(Box::new(download.replace(true))),
             _ if !is_there => Planned::Fetch(Box::new(download)),
-            Existing::Fail => {
-                Planned::Bad { what: url(), why: format!("there is a file `{}` already", path().display()) }
-            }
+            Existing::Fail => bad(download.request().url(), format!("there is a file `{}` already", path().display())),
             Existing::Keep => Planned::There { url: url() },
             Existing::Skip if is_right() => Planned::There { url: url() },
             // Ours, and not what it should be: the sum was not known then, or is of a later version.
@@ -395,7 +403,7 @@ impl Plan {
                     "the file `{}` {why}; `--existing keep` leaves it, and `replace` replaces it",
                     path().display()
                 );
-                Planned::Bad { what: url(), why }
+                bad(download.request().url(), why)
             }
             Existing::Check => {
                 let mut download = download.replace(true);
@@ -426,12 +434,12 @@ impl Produce for Plan {
                     Ok(None) => {}
                     Ok(Some(planned)) => return Ok(Some(planned)),
                     Err(error) => {
-                        return Ok(Some(Planned::Bad { what: entry.url.into(), why: error.to_string() }));
+                        return Ok(Some(bad(&entry.url, error.to_string())));
                     }
                 },
                 Found::Problem(Problem { place, what, hint, .. }) => {
                     let why = hint.map_or_else(|| what.clone(), |hint| format!("{what}; {hint}"));
-                    return Ok(Some(Planned::Bad { what: place.to_string(), why }));
+                    return Ok(Some(Planned::Bad { what: place.to_string(), why, entry: None }));
                 }
                 Found::Unused { place, option } => {
                     let text = format!("{place}: the option `{option}` means nothing here, and is passed over");
@@ -451,6 +459,11 @@ impl Produce for Plan {
         // A pipe that is slow must not keep what has come of it waiting.
         self.held.is_none() && self.list.as_ref().is_some_and(List::must_read)
     }
+}
+
+/// What cannot be fetched as things are.
+fn bad(url: &Url, why: String) -> Planned {
+    Planned::Bad { what: url.to_string(), why, entry: None }
 }
 
 /// In how many pieces a list says that a file is to be fetched, and of how many bytes at least, if it says anything of it.
