@@ -486,7 +486,7 @@ fn a_folder_that_cannot_be_written_to_costs_what_goes_there_alone() {
     assert_eq!(output.status.code(), Some(1), "{}", told(&output));
     for name in &site.names[..2] {
         assert!(
-            told(&output).contains(&format!("/{name}` failed")) && told(&output).contains("another file system"),
+            told(&output).contains(&format!("/{name}` failed")) && told(&output).contains("Read-only file system"),
             "{}",
             told(&output)
         );
@@ -497,6 +497,31 @@ fn a_folder_that_cannot_be_written_to_costs_what_goes_there_alone() {
     let output = fetch_on(all, into.path(), out.path(), command(into.path())).unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", told(&output));
     assert!(told(&output).contains("Read-only file system"), "{}", told(&output));
+}
+
+#[test]
+fn what_goes_to_another_file_system_below_the_folder_comes_and_is_not_asked_for_again() {
+    let site = Site::start(6, "", &[]);
+    let (into, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let list = site.folder.path().join("named.txt");
+    let lines = site.names.iter().map(|name| format!("http://127.0.0.1:{}/{name}\tsub/{name}\n", site.port));
+    fs::write(&list, lines.collect::<String>()).unwrap();
+    let below = "mkdir \"$INTO/sub\" && mount -t tmpfs tmpfs \"$INTO/sub\"";
+    for existing in ["skip", "replace"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_raincheck"));
+        command.args(["fetch", "--retries", "0", "--existing", existing, "-H", "X-Run: 0", "-i"]);
+        command.arg(&list).arg("-d").arg(into.path());
+        // The first run is a part of the preparation.
+        let twice = format!("rm -rf \"$INTO/sub\" && {below} && {{ \"$@\" || exit 98; }}");
+        let Some(output) = fetch_on(&twice, into.path(), out.path(), command) else { return };
+
+        assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+        assert_eq!(told(&output).contains("6 files were there already"), existing == "skip", "{}", told(&output));
+        for (number, name) in site.names.iter().enumerate() {
+            assert_eq!(fs::read(out.path().join("sub").join(name)).unwrap(), contents(number), "{existing}");
+        }
+        assert_eq!(left_in(out.path()), ["sub"]);
+    }
 }
 
 #[test]

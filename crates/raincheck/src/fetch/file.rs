@@ -299,9 +299,19 @@ impl Draft {
     /// `AlreadyExists` if the name is taken and what has it is to be kept; the draft is gone then, as after any error.
     pub(crate) fn publish(mut self, folder: &Folder, name: &Path, taken: Taken) -> io::Result<()> {
         let (to, name) = folder.locate(name)?;
-        rename(&self.folder, self.name.as_os_str(), &to, name, taken).inspect_err(|_| self.keeps = false)?;
-        self.state = State::Over;
-        Ok(())
+        match rename(&self.folder, self.name.as_os_str(), &to, name, taken) {
+            Ok(()) => {
+                self.state = State::Over;
+                Ok(())
+            }
+            Err(error) => {
+                self.keeps = false;
+                match error.kind() {
+                    io::ErrorKind::CrossesDevices => carry_over(self.file()?, &to, name, taken),
+                    _ => Err(error),
+                }
+            }
+        }
     }
 
     /// Removes it.
@@ -383,6 +393,40 @@ fn rename(from: &OwnedFd, old: &OsStr, to: &OwnedFd, new: &OsStr, taken: Taken) 
         }
         renamed => Ok(renamed?),
     }
+}
+
+/// Gives the name, on another file system, to a copy that has none before it is whole: a kill leaves nothing of it there.
+#[cfg(target_os = "linux")]
+fn carry_over(file: &File, to: &OwnedFd, name: &OsStr, taken: Taken) -> io::Result<()> {
+    use std::{io::Seek as _, os::fd::AsRawFd as _};
+
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    let mut copy: File = match fs::openat(to, ".", flags, Mode::from_raw_mode(0o666)) {
+        // It has no files without names.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => return Err(Errno::XDEV.into()),
+        opened => opened?.into(),
+    };
+    let there = file.metadata()?;
+    let mut from = file;
+    from.rewind()?;
+    io::copy(&mut from, &mut copy)?;
+    // What is known of the one is then true of the other.
+    fs::futimens(&copy, &times(there.modified()?))?;
+    copy.sync_all()?;
+    let nameless = format!("/proc/self/fd/{}", copy.as_raw_fd());
+    let link = || fs::linkat(fs::CWD, &nameless, to, name, AtFlags::SYMLINK_FOLLOW);
+    match link() {
+        Err(Errno::EXIST) if taken == Taken::Replace => {
+            fs::unlinkat(to, name, AtFlags::empty())?;
+            Ok(link()?)
+        }
+        linked => Ok(linked?),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn carry_over(_: &File, _: &OwnedFd, _: &OsStr, _: Taken) -> io::Result<()> {
+    Err(Errno::XDEV.into())
 }
 
 /// Gives the hasher what the file has, from its beginning.
