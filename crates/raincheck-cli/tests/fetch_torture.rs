@@ -445,22 +445,32 @@ fn what_has_come_before_the_disk_was_full_is_not_asked_for_again() {
                 "-H",
                 &format!("X-Run: {run}{segments}"),
             ]);
-            command.args(["--segments", segments, "-d"]).arg(into).arg(format!("http://127.0.0.1:{}/big", site.port));
+            command.args(["--segments", segments, "-j", "4", "-d"]).arg(into);
+            // The small one makes the journal that has room already when the disk is full.
+            command.args([&*site.names[0], "big"].map(|name| format!("http://127.0.0.1:{}/{name}", site.port)));
             command
         };
-        let full = "mount -t tmpfs -o size=2m tmpfs \"$INTO\"";
+        // Nor is it lost if another run finds no room at all.
+        let full = "mount -t tmpfs -o size=2m tmpfs \"$INTO\" && { \"$@\"; cat /dev/zero >\"$INTO/filler\"; true; }";
         let Some(output) = fetch_on(full, into.path(), out.path(), command(into.path(), "full")) else { return };
-        let kept = "the disk is full; what has come is kept, and another run goes on from there";
+        fs::remove_file(out.path().join("filler")).unwrap();
         assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+        assert_eq!(told(&output).matches("/big` failed").count(), 2, "{}", told(&output));
+        let kept = "the disk is full; what has come is kept, and another run goes on from there";
         assert!(told(&output).contains(kept), "{}", told(&output));
 
         let records = into.path().join("records.jsonl");
-        let output = command(out.path(), "room").arg("--report").arg(&records).output().unwrap();
+        let output =
+            command(out.path(), "room").args(["--existing", "replace", "--report"]).arg(&records).output().unwrap();
 
         assert_eq!(output.status.code(), Some(0), "{}", told(&output));
         assert!(fs::read(out.path().join("big")).unwrap() == whole);
-        assert_eq!(left_in(out.path()), ["big"]);
-        let record: serde_json::Value = serde_json::from_slice(&fs::read(records).unwrap()).unwrap();
+        let mut left = left_in(out.path());
+        left.sort();
+        assert_eq!(left, ["big", &site.names[0]]);
+        let records = fs::read_to_string(records).unwrap();
+        let record = records.lines().find(|line| line.contains("/big\"")).unwrap();
+        let record: serde_json::Value = serde_json::from_str(record).unwrap();
         let resumed = record["resumed"].as_u64().unwrap();
         assert!((512 << 10..2 << 20).contains(&resumed), "{segments}: {record}");
     }

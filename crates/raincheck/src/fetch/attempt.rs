@@ -209,7 +209,11 @@ impl Run {
         let came = came.and_then(|()| if draft.is_on_disk() { draft.flush().map_err(failed) } else { Ok(()) });
         if let Err(error) = came {
             return Err(match validator.filter(|_| draft.is_on_disk()) {
-                Some(_) if job.kept && is_full(&error) => leave_for_room(draft, error),
+                Some(_) if (job.kept || job.noted) && is_full(&error) => {
+                    // What an earlier run has left stays as it is.
+                    let came = draft.bytes() - fetched.resumed;
+                    leave_for_room(draft, came, error)
+                }
                 Some(validator) if !matches!(error, FetchError::File { .. } | FetchError::TooLarge { .. }) => {
                     job.partial = Some(Partial { bytes: draft.bytes(), validator });
                     draft.keep_if_dropped(true);
@@ -303,6 +307,8 @@ impl Run {
         fetched.bytes = size;
         fetched.resumed = there.iter().map(pieces::length).sum();
         let mut draft = folder.open_for_pieces(&temporary, size, there.is_empty())?;
+        // The note on it may find no room.
+        draft.keep_if_dropped(self.leaves_parts && !there.is_empty());
         job.partial = None;
         let note = if self.leaves_parts {
             let there = There::Pieces { size, stretches: there };
@@ -597,8 +603,8 @@ pub(super) fn is_full(error: &FetchError) -> bool {
 }
 
 /// Leaves for another run what has come of a file, though not all of that, so that smaller files still find room.
-pub(super) fn leave_for_room(mut draft: Draft, error: FetchError) -> FetchError {
-    draft.give_back(ROOM);
+pub(super) fn leave_for_room(mut draft: Draft, came: u64, error: FetchError) -> FetchError {
+    draft.give_back(ROOM.min(came));
     draft.keep_if_dropped(true);
     match error {
         FetchError::File { path, reason } => FetchError::File {
