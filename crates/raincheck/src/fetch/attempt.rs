@@ -211,8 +211,7 @@ impl Run {
             return Err(match validator.filter(|_| draft.is_on_disk()) {
                 Some(_) if (job.kept || job.noted) && is_full(&error) => {
                     // What an earlier run has left stays as it is.
-                    let came = draft.bytes() - fetched.resumed;
-                    leave_for_room(draft, came, error)
+                    leave_for_room(draft, fetched.resumed, error)
                 }
                 Some(validator) if !matches!(error, FetchError::File { .. } | FetchError::TooLarge { .. }) => {
                     job.partial = Some(Partial { bytes: draft.bytes(), validator });
@@ -602,9 +601,10 @@ pub(super) fn is_full(error: &FetchError) -> bool {
     matches!(error, FetchError::File { reason, .. } if reason == FULL || reason == QUOTA)
 }
 
-/// Leaves for another run what has come of a file, though not all of that, so that smaller files still find room.
-pub(super) fn leave_for_room(mut draft: Draft, came: u64, error: FetchError) -> FetchError {
-    draft.give_back(ROOM.min(came));
+/// Leaves for another run what has come of a file, though not all of what follows on the first `kept` bytes, so that smaller files
+/// still find room.
+pub(super) fn leave_for_room(mut draft: Draft, kept: u64, error: FetchError) -> FetchError {
+    draft.give_back(ROOM, kept);
     draft.keep_if_dropped(true);
     match error {
         FetchError::File { path, reason } => FetchError::File {

@@ -709,7 +709,7 @@ impl Run {
             Then::Fail(job, rest, mut error) => {
                 self.forget(&split);
                 if job.kept && is_full(&error) {
-                    error = leave_for_room(rest.draft, split.came(), error);
+                    error = leave_for_room(rest.draft, 0, error);
                 } else if matches!(error, FetchError::File { .. } | FetchError::TooLarge { .. }) {
                     rest.draft.discard();
                 }

@@ -262,13 +262,17 @@ impl Draft {
         Ok(())
     }
 
-    /// Cuts off so many bytes at its end, or half of it if that is less, of what is on disk.
-    pub(crate) fn give_back(&mut self, room: u64) {
+    /// Cuts off so many bytes at its end, or half of it if that is less, of what is on disk, but leaves the first `kept` bytes.
+    /// What is not written yet is dropped: it would be written behind the cut.
+    pub(crate) fn give_back(&mut self, room: u64, kept: u64) {
+        self.buffer.clear();
+        self.last.clear();
         if let State::OnDisk(file) = &self.state
             && let Ok(there) = file.metadata()
         {
+            let (length, room) = (there.len(), room.min(there.len() / 2));
             // Where that does not work, it stays as it is.
-            let _ = file.set_len(there.len() - room.min(there.len() / 2));
+            let _ = file.set_len((length - room).max(kept.min(length)));
         }
     }
 
@@ -502,6 +506,23 @@ mod tests {
             std_fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn what_gives_room_back_is_the_beginning_still_and_no_less_than_was_to_be_kept() {
+        for (room, kept, left) in [(5, 0, 2 * BUFFER - 5), (u64::MAX, 0, BUFFER), (u64::MAX, 200_000, 200_000)] {
+            let (dir, folder) = folder();
+            let body: Vec<u8> = (0..2 * BUFFER + 3).map(|n| (n / 251) as u8).collect();
+            let mut draft = folder.begin(Path::new(".tmp")).unwrap();
+            draft.write(Bytes::copy_from_slice(&body[..2 * BUFFER])).unwrap();
+            draft.write(Bytes::copy_from_slice(&body[2 * BUFFER..])).unwrap();
+            draft.keep_if_dropped(true);
+
+            draft.give_back(room, kept);
+            drop(draft);
+
+            assert!(std_fs::read(dir.path().join(".tmp")).unwrap() == body[..left], "{room} {kept}");
+        }
     }
 
     #[test]

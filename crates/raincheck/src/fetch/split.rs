@@ -191,11 +191,6 @@ impl Split {
         self.state().rest.take()
     }
 
-    /// How many bytes are there, of this run and of earlier ones.
-    pub(super) fn came(&self) -> u64 {
-        self.there.load(Ordering::Relaxed)
-    }
-
     /// Whether one more can help now.
     pub(super) fn wants_help(&self, now: At) -> bool {
         let state = self.state();
