@@ -362,6 +362,11 @@ impl Desk {
         }
         match self.content.find(path).await {
             Ok(resource) => self.hand_out(request, resource, fate.fault),
+            Err(StatusCode::MOVED_PERMANENTLY) => {
+                let mut response = refusal(request, StatusCode::MOVED_PERMANENTLY, "a folder ends with a slash");
+                response.headers_mut().insert(header::LOCATION, text_value(format!("{path}/")));
+                response
+            }
             Err(status) => refusal(request, status, path),
         }
     }

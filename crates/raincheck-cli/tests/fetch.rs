@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -98,7 +98,7 @@ fn serve(stream: &TcpStream, script: &(dyn Fn(&Asked) -> Does + Send + Sync), al
         }
         let path = first.split(' ').nth(1).unwrap().to_owned();
         let range =
-            headers.get("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+            headers.get("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-')?.0.parse().ok());
         let asked = {
             let mut all = all.lock().unwrap();
             let before = all.iter().filter(|asked| asked.path == path).count();
@@ -618,6 +618,45 @@ fn the_next_run_goes_on_with_what_a_killed_one_has_left_of_a_large_file() {
 }
 
 #[test]
+fn a_list_of_nothing_is_said_to_be_one() {
+    let run = Run::new();
+    let list = run.dir.path().join("list");
+    fs::write(&list, "# nothing\n\n").unwrap();
+
+    for args in [&["-i", "-"][..], &["-i", list.to_str().unwrap()], &["--dry-run", "-i", "-"]] {
+        let output = run.fetch(args);
+
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0), "{args:?}");
+        assert_eq!(stderr(&output), "there was nothing to fetch: no URL was given\n", "{args:?}");
+    }
+    assert!(run.names().is_empty());
+}
+
+#[test]
+fn a_list_of_aria2_says_in_how_many_pieces_a_file_comes() {
+    const SIZE: usize = 8_000_000;
+    let server = Server::start(|asked| match asked.range {
+        None => Does::Answers(200, "accept-ranges: bytes\r\netag: \"e\"\r\n".into(), body(&asked.path, SIZE)),
+        Some(from) => {
+            let range = format!("etag: \"e\"\r\ncontent-range: bytes {from}-{}/{SIZE}\r\n", SIZE - 1);
+            Does::Answers(206, range, body(&asked.path, SIZE)[from as usize..].into())
+        }
+    });
+    let run = Run::new();
+    let list = run.dir.path().join("list");
+    let options = "  split=2\n  max-connection-per-server=4\n  min-split-size=1M\n  gid=2089b05ecca3d829\n";
+    fs::write(&list, format!("{0}/a\n{options}{0}/b\n  gid=2089b05ecca3d82a\n", server.address)).unwrap();
+
+    let output = run.fetch(&["-i", list.to_str().unwrap(), "-j", "4"]);
+
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(stderr(&output).matches("the option `gid` means nothing here").count(), 1, "{}", stderr(&output));
+    assert_eq!((run.read("a"), run.read("b")), (body("/a", SIZE), body("/b", SIZE)));
+    let in_pieces = |path: &str| server.asked().iter().any(|asked| asked.path == path && asked.range.is_some());
+    assert!(in_pieces("/a") && !in_pieces("/b"));
+}
+
+#[test]
 fn downloads_from_a_pipe_begin_before_it_ends() {
     let (server, run) = (Server::of_files(10), Run::new());
     let mut child = run.command(&["-i", "-"]).stdin(Stdio::piped()).spawn().unwrap();
@@ -670,6 +709,77 @@ fn a_site_that_does_not_say_what_it_asks_of_robots_is_left_alone() {
 }
 
 #[test]
+fn what_robots_may_not_fetch_and_what_a_file_is_in_the_way_of_can_be_given_back() {
+    let server = Server::start(|asked| match asked.path.as_str() {
+        "/robots.txt" => Does::Answers(200, String::new(), b"User-agent: *\nDisallow: /private\n".into()),
+        "/tagged" => Does::Answers(200, "x-robots-tag: noai\r\n".into(), body("/tagged", 10)),
+        path => Does::Answers(200, String::new(), body(path, 10)),
+    });
+    let run = Run::new();
+    let list = run.dir.path().join("list");
+    fs::write(&list, format!("{0}/private/a\tx\n  referer=me\n{0}/tagged\n{0}/b\n{0}/c\n", server.address)).unwrap();
+    fs::create_dir(run.dir.path().join("got")).unwrap();
+    fs::write(run.dir.path().join("got/c"), "mine").unwrap();
+    let list = list.to_str().unwrap();
+
+    let first = run.fetch(&["-i", list, "--robots", "--failed", list]);
+    let failed = fs::read_to_string(list).unwrap();
+    let second = run.fetch(&["-i", list, "--existing", "replace", "--failed", list]);
+
+    assert_eq!(first.status.code(), Some(1), "{}", stderr(&first));
+    assert!(failed.contains(&format!("{}\n  out=x\n  referer=me\n", server.url("/private/a"))), "{failed}");
+    assert_eq!((second.status.code(), &*fs::read_to_string(list).unwrap()), (Some(0), ""), "{}", stderr(&second));
+    assert_eq!(
+        (run.names(), run.read("x")),
+        (["b", "c", "tagged", "x"].map(String::from).into(), body("/private/a", 10))
+    );
+}
+
+/// A server of our own, until it is dropped, with its log.
+struct Serve(Child);
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        let _ = (self.0.kill(), self.0.wait());
+    }
+}
+
+#[test]
+fn http_2_is_spoken_without_tls_if_the_command_says_so() {
+    let run = Run::new();
+    fs::write(run.dir.path().join("a"), "rain").unwrap();
+    for (option, protocol) in [("--http2", "HTTP/2.0"), ("--http1.1", "HTTP/1.1")] {
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_raincheck"));
+        serve.args(["serve", "--port", "0", "--verbose"]).arg(run.dir.path());
+        let mut serve = Serve(serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        let mut address = String::new();
+        BufReader::new(serve.0.stdout.take().unwrap()).read_line(&mut address).unwrap();
+
+        let output = run.fetch(&[option, "--existing", "replace", &format!("{}/a", address.trim())]);
+
+        assert_eq!((output.status.code(), run.read("a")), (Some(0), b"rain".into()), "{option}: {}", stderr(&output));
+        let mut line = String::new();
+        BufReader::new(serve.0.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains(&format!("\"GET /a {protocol}\"")), "{option}: {line}");
+    }
+}
+
+#[test]
+fn lists_can_be_pipes_with_names_one_after_the_other() {
+    let (server, run) = (Server::of_files(10), Run::new());
+    let pipes = ["one", "two"].map(|name| run.dir.path().join(name));
+    assert!(Command::new("mkfifo").args(&pipes).status().unwrap().success());
+    let [one, two] = pipes.each_ref().map(|pipe| pipe.to_str().unwrap());
+
+    let child = run.command(&["-i", one, "-i", two]).spawn().unwrap();
+    fs::write(one, format!("{}\n  out=x\n", server.url("/a"))).unwrap();
+    fs::write(two, server.url("/b")).unwrap();
+    let output = child.wait_with_output().unwrap();
+
+    assert_eq!((output.status.code(), run.names()), (Some(0), vec!["b".into(), "x".into()]), "{}", stderr(&output));
+}
+
+#[test]
 fn a_server_may_name_files_if_asked_for_and_is_not_asked_again() {
     let server = Server::start(|asked| {
         let name = "content-disposition: attachment; filename=\"../../report.pdf\"\r\n";
@@ -710,6 +820,23 @@ fn what_failed_keeps_its_name_its_headers_and_its_mirrors() {
     assert_eq!(fs::metadata(failed).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!((first.status.code(), second.status.code(), third.status.code()), (Some(1), Some(0), Some(0)));
     assert_eq!((run.names(), server.asked().len()), (vec!["01-a".into(), "02-c".into()], 4));
+}
+
+#[test]
+fn a_name_that_cannot_be_is_told_with_the_one_that_is_used() {
+    let (server, run) = (Server::of_files(10), Run::new());
+    let (list, records) = (run.dir.path().join("list"), run.dir.path().join("records.jsonl"));
+    fs::write(&list, format!("{0}/a\t../x\n{0}/b\ty\n", server.address)).unwrap();
+    let (list, records) = (list.to_str().unwrap(), records.to_str().unwrap());
+
+    let output = run.fetch(&["-i", list, "--report", records]);
+
+    let how = "the file is called `_/x`, as `../x` cannot be its name";
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains(&format!("warning: {list}:1: {how}")), "{}", stderr(&output));
+    let records = fs::read_to_string(records).unwrap();
+    let of = |path: &str| records.lines().find(|line| line.contains(&server.url(path))).unwrap();
+    assert!(of("/a").contains(how) && of("/b").contains("\"detail\":null"), "{records}");
 }
 
 #[test]

@@ -428,6 +428,55 @@ fn what_has_room_comes_though_what_came_before_had_none() {
 }
 
 #[test]
+fn what_has_come_before_the_disk_was_full_is_not_asked_for_again() {
+    let site = Site::start(1, "", &[]);
+    let whole: Vec<u8> = (0..4_u32 << 20).map(|n| (n ^ (n / 251)) as u8).collect();
+    fs::write(site.folder.path().join("www/big"), &whole).unwrap();
+    for segments in ["1", "4"] {
+        let (into, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let command = |into: &Path, run: &str| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_raincheck"));
+            command.args([
+                "fetch",
+                "--segment-size",
+                "64k",
+                "--retries",
+                "0",
+                "-H",
+                &format!("X-Run: {run}{segments}"),
+            ]);
+            command.args(["--segments", segments, "-j", "4", "-d"]).arg(into);
+            // The small one makes the journal that has room already when the disk is full.
+            command.args([&*site.names[0], "big"].map(|name| format!("http://127.0.0.1:{}/{name}", site.port)));
+            command
+        };
+        // Nor is it lost if another run finds no room at all.
+        let full = "mount -t tmpfs -o size=2m tmpfs \"$INTO\" && { \"$@\"; cat /dev/zero >\"$INTO/filler\"; true; }";
+        let Some(output) = fetch_on(full, into.path(), out.path(), command(into.path(), "full")) else { return };
+        fs::remove_file(out.path().join("filler")).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+        assert_eq!(told(&output).matches("/big` failed").count(), 2, "{}", told(&output));
+        let kept = "the disk is full; what has come is kept, and another run goes on from there";
+        assert!(told(&output).contains(kept), "{}", told(&output));
+
+        let records = into.path().join("records.jsonl");
+        let output =
+            command(out.path(), "room").args(["--existing", "replace", "--report"]).arg(&records).output().unwrap();
+
+        assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+        assert!(fs::read(out.path().join("big")).unwrap() == whole);
+        let mut left = left_in(out.path());
+        left.sort();
+        assert_eq!(left, ["big", &site.names[0]]);
+        let records = fs::read_to_string(records).unwrap();
+        let record = records.lines().find(|line| line.contains("/big\"")).unwrap();
+        let record: serde_json::Value = serde_json::from_str(record).unwrap();
+        let resumed = record["resumed"].as_u64().unwrap();
+        assert!((512 << 10..2 << 20).contains(&resumed), "{segments}: {record}");
+    }
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_to_costs_what_goes_there_alone() {
     let site = Site::start(4, "", &[]);
     let (into, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
@@ -447,7 +496,7 @@ fn a_folder_that_cannot_be_written_to_costs_what_goes_there_alone() {
     assert_eq!(output.status.code(), Some(1), "{}", told(&output));
     for name in &site.names[..2] {
         assert!(
-            told(&output).contains(&format!("/{name}` failed")) && told(&output).contains("another file system"),
+            told(&output).contains(&format!("/{name}` failed")) && told(&output).contains("Read-only file system"),
             "{}",
             told(&output)
         );
@@ -458,6 +507,31 @@ fn a_folder_that_cannot_be_written_to_costs_what_goes_there_alone() {
     let output = fetch_on(all, into.path(), out.path(), command(into.path())).unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", told(&output));
     assert!(told(&output).contains("Read-only file system"), "{}", told(&output));
+}
+
+#[test]
+fn what_goes_to_another_file_system_below_the_folder_comes_and_is_not_asked_for_again() {
+    let site = Site::start(6, "", &[]);
+    let (into, out) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let list = site.folder.path().join("named.txt");
+    let lines = site.names.iter().map(|name| format!("http://127.0.0.1:{}/{name}\tsub/{name}\n", site.port));
+    fs::write(&list, lines.collect::<String>()).unwrap();
+    let below = "mkdir \"$INTO/sub\" && mount -t tmpfs tmpfs \"$INTO/sub\"";
+    for existing in ["skip", "replace"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_raincheck"));
+        command.args(["fetch", "--retries", "0", "--existing", existing, "-H", "X-Run: 0", "-i"]);
+        command.arg(&list).arg("-d").arg(into.path());
+        // The first run is a part of the preparation.
+        let twice = format!("rm -rf \"$INTO/sub\" && {below} && {{ \"$@\" || exit 98; }}");
+        let Some(output) = fetch_on(&twice, into.path(), out.path(), command) else { return };
+
+        assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+        assert_eq!(told(&output).contains("6 files were there already"), existing == "skip", "{}", told(&output));
+        for (number, name) in site.names.iter().enumerate() {
+            assert_eq!(fs::read(out.path().join("sub").join(name)).unwrap(), contents(number), "{existing}");
+        }
+        assert_eq!(left_in(out.path()), ["sub"]);
+    }
 }
 
 #[test]

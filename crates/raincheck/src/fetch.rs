@@ -35,7 +35,8 @@
 //!
 //! [`Downloads`] runs any number of them on an executor: so many at a time, in all and from each host, no faster than told,
 //! each tried again if what went wrong may go away, and waiting for that without holding anything up. A body goes to
-//! memory, or to a file that has its name only when it is whole and verified. [`fetch`](fetch()) is one download as a task.
+//! memory, or to a file that has its name only when it is whole and verified. A large file can come
+//! [in pieces](Downloads::segments), from several places. [`fetch`](fetch()) is one download as a task.
 //!
 //! ```
 //! # use std::{io::{Read, Write}, net::TcpListener};
@@ -63,6 +64,9 @@
 //! # std::fs::remove_dir_all(folder)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! What is sent is a [`Payload`]: bytes, JSON, a form, a file, or a [`Multipart`] upload. What comes can be checked against a
+//! [`Checksum`], by SHA-256, SHA-512, SHA-1, MD5 or BLAKE3.
 //!
 //! What a status means is the caller's business, until [`Response::error_for_status`] is asked; what credentials there
 //! are is shown to the host that they are for, and stands in no `Debug` output and in no error.

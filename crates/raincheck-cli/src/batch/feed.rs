@@ -20,6 +20,12 @@ pub(crate) trait Produce: Send + 'static {
 
     /// Whether `next` may block.
     fn may_block(&self) -> bool;
+
+    /// Whether this one is of those that are counted.
+    fn counts(&self, input: &Self::Input) -> bool {
+        let _ = input;
+        true
+    }
 }
 
 /// Inputs that are read ahead.
@@ -102,7 +108,7 @@ impl<I: Send + 'static> Shared<I> {
         let mut state = self.state();
         match made {
             Ok(Some(input)) => {
-                state.produced += 1;
+                state.produced += u64::from(producer.counts(&input));
                 Next::Input(input)
             }
             Ok(None) => {
@@ -117,14 +123,17 @@ impl<I: Send + 'static> Shared<I> {
     }
 
     fn fill(&self, mut producer: impl Produce<Input = I>) {
-        let mut together = Vec::new();
+        let (mut together, mut counted) = (Vec::new(), 0);
         loop {
             let full = together.len() >= TOGETHER.min(self.ahead);
-            if !together.is_empty() && (full || producer.may_block()) && !self.hand_over(&mut together) {
+            if !together.is_empty() && (full || producer.may_block()) && !self.hand_over(&mut together, &mut counted) {
                 return;
             }
             match producer.next() {
-                Ok(Some(input)) => together.push(input),
+                Ok(Some(input)) => {
+                    counted += u64::from(producer.counts(&input));
+                    together.push(input);
+                }
                 Ok(None) => break,
                 Err(error) => {
                     self.state().error = Some(error);
@@ -132,18 +141,18 @@ impl<I: Send + 'static> Shared<I> {
                 }
             }
         }
-        self.hand_over(&mut together);
+        self.hand_over(&mut together, &mut counted);
         self.end(self.state());
     }
 
     /// Waits for room. Returns false if nobody wants any more.
-    fn hand_over(&self, together: &mut Vec<I>) -> bool {
+    fn hand_over(&self, together: &mut Vec<I>, counted: &mut u64) -> bool {
         let state = self.room.wait_while(self.state(), |state| state.ready.len() >= self.ahead && !state.ended);
         let mut state = state.expect("the lock is held by the queue alone");
         if state.ended {
             return false;
         }
-        state.produced += together.len() as u64;
+        state.produced += std::mem::take(counted);
         state.ready.extend(together.drain(..));
         let wake = state.wake.take();
         drop(state);
@@ -216,6 +225,39 @@ mod tests {
     use std::sync::mpsc::{self, Receiver};
 
     use super::*;
+
+    /// The even ones of numbers are not counted.
+    struct OddOnes(std::vec::IntoIter<u64>);
+
+    impl Produce for OddOnes {
+        type Input = u64;
+
+        fn next(&mut self) -> Result<Option<u64>, Error> {
+            Ok(self.0.next())
+        }
+
+        fn may_block(&self) -> bool {
+            false
+        }
+
+        fn counts(&self, input: &u64) -> bool {
+            input % 2 == 1
+        }
+    }
+
+    #[test]
+    fn the_total_is_of_those_that_count() {
+        let numbers = || OddOnes(vec![1, 2, 3, 4, 5].into_iter());
+        for mut feed in [Feed::here(numbers(), Some(9)), Feed::start(numbers(), 2, Some(9)).unwrap()] {
+            let mut came = 0;
+            while came < 5 {
+                came += u64::from(next(&mut feed).is_some());
+            }
+            while next(&mut feed).is_none() && feed.total() == Some(9) {}
+
+            assert_eq!(feed.total(), Some(3));
+        }
+    }
 
     /// Numbers that come through a channel: `None` is the end.
     struct Slow(Receiver<Option<u64>>);

@@ -43,7 +43,10 @@ use crate::batch::feed::{Feed, Produce};
 use crate::error::{Error, Exit, cannot_write_output};
 use crate::executors;
 use crate::interrupt::Interrupt;
+use crate::report::event::Status;
 use crate::report::{self, Report, figures};
+
+const NOTHING: &str = "there was nothing to fetch: no URL was given";
 
 /// So many lines are read ahead.
 const AHEAD: usize = 1024;
@@ -55,7 +58,8 @@ pub(crate) struct FetchArgs {
     #[arg(value_name = "URL", required_unless_present = "inputs")]
     urls: Vec<String>,
     /// Fetch what LIST says: a URL on each line, after tabs its name, checksum or mirrors, and indented below it options as
-    /// aria2 has them; `-` is standard input
+    /// aria2 has them (out, dir, checksum, header, referer, user-agent, http-user, http-passwd, split,
+    /// max-connection-per-server, min-split-size); `-` is standard input
     #[arg(long = "input", short, value_name = "LIST")]
     inputs: Vec<PathBuf>,
     /// The folder that files go to
@@ -71,7 +75,7 @@ pub(crate) struct FetchArgs {
     /// Go by what sites ask of robots: robots.txt, and X-Robots-Tag (noai, noindex and the like)
     #[arg(long)]
     robots: bool,
-    /// Check files against FILE, a list of sums as sha256sum or BSD's tools write it, by their names
+    /// Check files by their names against FILE, a list of sums as sha256sum, b3sum or BSD's tools write it
     #[arg(long, value_name = "FILE")]
     sums: Vec<PathBuf>,
     /// What becomes of a file that is there already
@@ -117,6 +121,7 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
         template: args.name,
         named_by_server: args.server_names,
         sums: read_sums(&args.sums)?,
+        segments: args.pace.segments(),
         was_empty: is_empty(&args.dir),
         dry: args.dry_run,
     };
@@ -188,6 +193,9 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
     }
     let trouble = trouble();
     let all_was_read = all_was_read() && trouble.is_none();
+    if all_was_read && Status::ALL.iter().all(|status| report.count(*status) == 0) {
+        report.note(NOTHING);
+    }
     let failed = failed.map_or(Ok(()), |failed| failed.end(all_was_read));
     let exit = report.finish()?;
     failed?;
@@ -243,7 +251,9 @@ fn no_journal(trouble: Trouble, dir: &Path) -> Error {
 fn show(mut plan: Plan) -> Result<Exit, Error> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut exit = Exit::AllDone;
+    let mut was_empty = true;
     while let Some(planned) = plan.next()? {
+        was_empty = false;
         let line = match planned {
             Planned::Fetch(download) => {
                 let name = download.name().unwrap_or_else(|| "-".as_ref());
@@ -254,7 +264,7 @@ fn show(mut plan: Plan) -> Result<Exit, Error> {
                 anstream::eprintln!("{}", crate::paint::Paint::for_stderr().warning(&text));
                 continue;
             }
-            Planned::Bad { what, why } => {
+            Planned::Bad { what, why, .. } => {
                 exit = Exit::SomeFailed;
                 anstream::eprintln!("{}", crate::paint::Paint::for_stderr().warning(&format!("`{what}`: {why}")));
                 continue;
@@ -263,5 +273,8 @@ fn show(mut plan: Plan) -> Result<Exit, Error> {
         out.write_all(line.as_bytes()).map_err(cannot_write_output)?;
     }
     out.flush().map_err(cannot_write_output)?;
+    if was_empty {
+        anstream::eprintln!("{NOTHING}");
+    }
     Ok(exit)
 }

@@ -69,11 +69,12 @@ impl Progress {
         lines
     }
 
-    /// The figures alone: `8 threads: 12 of 40 done, 1 failed, 45.2 MB, 1.2 MB/s, 12 s left`.
+    /// The figures alone: `8 threads: 12 of 40 done, 1 failed, 45.2 MB, 1.2 MB/s, 12 s left`. What failed is not done.
     pub(crate) fn figures(&self, at: Duration) -> String {
+        let done = self.finished.get(Status::Done.key()).copied().unwrap_or_default();
         let mut parts = vec![match self.expected.jobs {
-            Some(jobs) => format!("{} of {jobs} done", self.jobs_finished()),
-            None => format!("{} done", self.jobs_finished()),
+            Some(jobs) => format!("{done} of {jobs} done"),
+            None => format!("{done} done"),
         }];
         for status in &Status::ALL[1..] {
             if let Some(number) = self.finished.get(status.key()) {
@@ -274,7 +275,7 @@ mod tests {
 
         assert_eq!(
             progress.figures(ms(1000)),
-            "3 of 9 done, 1 not found, 1 failed, 1 cancelled, 1 waiting to retry, 3.0 jobs/s, 2 s left"
+            "0 of 9 done, 1 not found, 1 failed, 1 cancelled, 1 waiting to retry, 3.0 jobs/s, 2 s left"
         );
     }
 

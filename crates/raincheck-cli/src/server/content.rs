@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::body::{CHUNK, Data};
 use super::fate::fingerprint;
@@ -17,7 +17,7 @@ use super::flags::flag;
 /// What the server offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
-    /// The files in this folder and in those below it, each under its path. Folders themselves are not listed.
+    /// The files in this folder and in those below it, each under its path. A folder is its `index.html`, or a list of what is in it.
     Folder(PathBuf),
     /// A flag for each country, from `/flags/ad/ad.png` to `/flags/zw/zw.png`.
     BuiltInFlags,
@@ -47,14 +47,20 @@ impl Content {
         }
     }
 
-    /// Returns what the path of a URL names, or the status that says why there is nothing.
+    /// Returns what the path of a URL names, or the status that says why there is nothing: 301 for a folder without its slash.
     pub(super) async fn find(&self, url_path: &str) -> Result<Resource, StatusCode> {
         match self {
             Self::BuiltInFlags => built_in_flag(url_path).ok_or(StatusCode::NOT_FOUND),
             Self::Folder(root) => {
-                let relative = relative_path(url_path).ok_or(StatusCode::NOT_FOUND)?;
+                let folder_path = url_path.strip_suffix('/');
+                let relative = match folder_path {
+                    Some("") => Some(PathBuf::new()),
+                    _ => relative_path(folder_path.unwrap_or(url_path)),
+                };
+                let relative = relative.ok_or(StatusCode::NOT_FOUND)?;
+                let find = if folder_path.is_some() { folder } else { file };
                 let root = root.clone();
-                tokio::task::spawn_blocking(move || file(&root, &relative))
+                tokio::task::spawn_blocking(move || find(&root, &relative))
                     .await
                     .unwrap_or_else(|lost| Err(io::Error::other(lost)))
                     .map_err(|error| status_of(&error))
@@ -101,8 +107,10 @@ fn plain_name(part: &str) -> Option<PathBuf> {
 fn file(root: &Path, relative: &Path) -> io::Result<Resource> {
     let path = root.join(relative).canonicalize()?;
     // The kind must be known before opening: to open a named pipe is to wait for its other end.
-    if !path.starts_with(root) || !path.metadata()?.is_file() {
-        return Err(io::ErrorKind::NotFound.into());
+    match kind(root, &path)? {
+        Kind::File => {}
+        Kind::Folder => return Err(io::ErrorKind::IsADirectory.into()),
+        Kind::Neither => return Err(io::ErrorKind::NotFound.into()),
     }
     let file = File::open(&path)?;
     let metadata = file.metadata()?;
@@ -124,8 +132,74 @@ fn file(root: &Path, relative: &Path) -> io::Result<Resource> {
     })
 }
 
+/// What is found under a name.
+#[derive(PartialEq, Eq)]
+enum Kind {
+    File,
+    Folder,
+    /// Something else, or out of the folder.
+    Neither,
+}
+
+/// What lies at a true path.
+fn kind(root: &Path, path: &Path) -> io::Result<Kind> {
+    let metadata = path.metadata()?;
+    Ok(match path.starts_with(root) {
+        true if metadata.is_file() => Kind::File,
+        true if metadata.is_dir() => Kind::Folder,
+        _ => Kind::Neither,
+    })
+}
+
+/// The page of a folder: its `index.html`, or a list of what can be had of it, by links that lead on from there.
+fn folder(root: &Path, relative: &Path) -> io::Result<Resource> {
+    let path = root.join(relative).canonicalize()?;
+    if kind(root, &path)? != Kind::Folder {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    match file(root, &relative.join("index.html")) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {}
+        found => return found,
+    }
+    let mut names = Vec::new();
+    for entry in path.read_dir()? {
+        let entry = entry?;
+        // A name that is no text has no URL, and what cannot be looked at cannot be had.
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        match entry.path().canonicalize().and_then(|path| kind(root, &path)) {
+            Ok(Kind::File) => names.push(name),
+            Ok(Kind::Folder) => names.push(name + "/"),
+            Ok(Kind::Neither) | Err(_) => {}
+        }
+    }
+    names.sort_unstable();
+    let title = escaped(&format!("/{}", relative.display()));
+    let mut page =
+        format!("<!DOCTYPE html>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n<h1>{title}</h1>\n<ul>\n");
+    for name in names {
+        let link = utf8_percent_encode(&name, ODD);
+        page += &format!("<li><a href=\"{link}\">{}</a>\n", escaped(&name));
+    }
+    page += "</ul>\n";
+    Ok(Resource {
+        length: page.len() as u64,
+        etag: format!("\"{:016x}\"", fingerprint(page.as_bytes())),
+        modified: None,
+        content_type: content_type("index.html"),
+        data: Data::Memory(page.into()),
+    })
+}
+
+/// What means nothing in a link, wherever it stands.
+const ODD: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
 fn status_of(error: &io::Error) -> StatusCode {
     match error.kind() {
+        io::ErrorKind::IsADirectory => StatusCode::MOVED_PERMANENTLY,
         io::ErrorKind::NotFound
         | io::ErrorKind::NotADirectory
         | io::ErrorKind::InvalidInput

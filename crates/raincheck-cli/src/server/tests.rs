@@ -156,10 +156,42 @@ fn a_file_is_found_by_its_path_below_the_folder() {
 }
 
 #[test]
-fn a_folder_is_not_listed() {
-    let (_here, server) = site();
+fn a_folder_lists_what_can_be_had_of_it_by_links_that_lead_there() {
+    let (here, server) = site();
+    let site = here.path().join("site");
+    fs::write(site.join("deep/<b>&\"?#:%.txt"), "odd").expect("the place is writable");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(here.path().join("secret"), site.join("deep/out")).expect("the place is writable");
 
-    assert_eq!(["/", "/deep", "/deep/", "/deep/er"].map(|path| get(&server, path).status), [404; 4]);
+    let top = get(&server, "/");
+    let deep = get(&server, "/deep/");
+
+    assert_eq!((top.status, top.header("content-type")), (200, "text/html; charset=utf-8"));
+    let links = |reply: &Reply| -> Vec<String> {
+        let text = reply.text();
+        text.split("href=\"").skip(1).map(|link| link.split_once('"').expect("it ends").0.to_owned()).collect()
+    };
+    assert_eq!(links(&top), ["big.bin", "deep/", "hello.txt"]);
+    assert_eq!(links(&deep), ["%3Cb%3E%26%22%3F%23%3A%25.txt", "er/"]);
+    assert!(deep.text().contains(">&lt;b&gt;&amp;&quot;?#:%.txt</a>"), "{}", deep.text());
+    for link in links(&deep) {
+        assert_eq!(get(&server, &format!("/deep/{link}")).status, 200, "{link}");
+    }
+    let tag = format!("If-None-Match: {}\r\n", top.header("etag"));
+    assert_eq!(ask(&server, "GET", "/", &tag).status, 304);
+    let head = ask(&server, "HEAD", "/", "");
+    assert_eq!((head.status, head.header("etag")), (200, top.header("etag")));
+}
+
+#[test]
+fn a_folder_with_an_index_is_that_and_one_without_a_slash_is_sent_there() {
+    let (here, server) = site();
+    fs::write(here.path().join("site/deep/index.html"), "welcome").expect("the place is writable");
+
+    assert_eq!(get(&server, "/deep/").text(), "welcome");
+    let sent = get(&server, "/deep");
+    assert_eq!((sent.status, sent.header("location")), (301, "/deep/"));
+    assert_eq!(["//", "/deep//", "/hello.txt/", "/nowhere/"].map(|path| get(&server, path).status), [404; 4]);
 }
 
 #[test]

@@ -35,6 +35,11 @@ const SETTLED: Duration = Duration::from_secs(60);
 /// Before a body larger than this comes, it is made sure that its name is free.
 const LARGE: u64 = 1024 * 1024;
 
+/// What a part that has filled the disk gives back of it, unless that is more than half.
+const ROOM: u64 = 16 * 1024 * 1024;
+const FULL: &str = "the disk is full";
+const QUOTA: &str = "the quota of this user on the disk is used up";
+
 /// What an attempt has come to.
 #[expect(clippy::large_enum_variant, reason = "nearly all come to the large one, which would be allocated for nothing")]
 pub(super) enum Tried {
@@ -203,17 +208,24 @@ impl Run {
             Some(size) if size != draft.bytes() => Err(FetchError::CutOff { got: draft.bytes(), of: Some(size) }),
             _ => Ok(()),
         });
+        // All but what is in memory alone is on disk before it counts as all there: the disk may be full by now.
+        let came = came.and_then(|()| if draft.is_on_disk() { draft.flush().map_err(failed) } else { Ok(()) });
         if let Err(error) = came {
-            if draft.is_on_disk()
-                && !matches!(error, FetchError::File { .. } | FetchError::TooLarge { .. })
-                && let Some(validator) = validator(&response)
-            {
-                job.partial = Some(Partial { bytes: draft.bytes(), validator });
-                draft.keep_if_dropped(true);
-            } else {
-                draft.discard();
-            }
-            return Err(error);
+            return Err(match validator(&response).filter(|_| draft.is_on_disk()) {
+                Some(_) if (job.kept || job.noted) && is_full(&error) => {
+                    // What an earlier run has left stays as it is.
+                    leave_for_room(draft, fetched.resumed, error)
+                }
+                Some(validator) if !matches!(error, FetchError::File { .. } | FetchError::TooLarge { .. }) => {
+                    job.partial = Some(Partial { bytes: draft.bytes(), validator });
+                    draft.keep_if_dropped(true);
+                    error
+                }
+                _ => {
+                    draft.discard();
+                    error
+                }
+            });
         }
 
         fetched.bytes = draft.bytes();
@@ -272,7 +284,7 @@ impl Run {
             match note.there {
                 There::Beginning if segments.is_some() && bytes <= size => Some(pieces::missing(bytes, &[])),
                 There::Pieces { size: then, stretches } if then == size => {
-                    Some(stretches.into_iter().filter(|stretch| stretch.end <= bytes).collect())
+                    Some(stretches.into_iter().map(|stretch| stretch.start..stretch.end.min(bytes)).collect())
                 }
                 There::Beginning | There::Pieces { .. } => None,
             }
@@ -301,6 +313,8 @@ impl Run {
         fetched.bytes = size;
         fetched.resumed = there.iter().map(pieces::length).sum();
         let mut draft = folder.open_for_pieces(&temporary, size, there.is_empty())?;
+        // The note on it may find no room.
+        draft.keep_if_dropped(self.leaves_parts && !there.is_empty());
         job.partial = None;
         let note = if self.leaves_parts {
             let there = There::Pieces { size, stretches: there };
@@ -589,10 +603,30 @@ async fn read_out(mut response: Response) {
     let _ = tokio::time::timeout(WORTH_WAITING, read).await;
 }
 
+/// Whether there was no room for it, as there may be in another run.
+pub(super) fn is_full(error: &FetchError) -> bool {
+    matches!(error, FetchError::File { reason, .. } if reason == FULL || reason == QUOTA)
+}
+
+/// Leaves for another run what has come of a file, though not all of what follows on the first `kept` bytes, so that smaller files
+/// still find room.
+pub(super) fn leave_for_room(mut draft: Draft, kept: u64, error: FetchError) -> FetchError {
+    draft.give_back(ROOM, kept);
+    draft.keep_if_dropped(true);
+    match error {
+        FetchError::File { path, reason } => FetchError::File {
+            path,
+            reason: format!("{reason}; what has come is kept, and another run goes on from there"),
+        },
+        error => error,
+    }
+}
+
 fn file_error(folder: &Folder, name: &Path, error: &io::Error) -> FetchError {
     let reason = match error.kind() {
         io::ErrorKind::AlreadyExists => "there is a file of this name already".into(),
-        io::ErrorKind::StorageFull => "the disk is full".into(),
+        io::ErrorKind::StorageFull => FULL.into(),
+        io::ErrorKind::QuotaExceeded => QUOTA.into(),
         io::ErrorKind::CrossesDevices => "its folder is on another file system than the one that all goes to".into(),
         _ => error.to_string(),
     };

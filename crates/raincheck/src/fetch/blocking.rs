@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Handle, Runtime};
 use url::Url;
 
-use super::{Client, FetchError, Redirect, Request, Response, Timings, response::from_json};
+use super::{Client, Connections, FetchError, Redirect, Request, Response, Timings, response::from_json};
 
 /// A [`Response`] whose body is waited for by blocking. It can also be read as a [`Read`].
 pub struct BlockingResponse {
@@ -30,6 +30,16 @@ pub(super) fn fetch(client: &Client, request: Request) -> Result<BlockingRespons
     let runtime = own_runtime()?;
     let response = runtime.block_on(client.fetch(request))?;
     Ok(BlockingResponse { response, runtime, rest: Bytes::new() })
+}
+
+/// The runtime of this thread, and the client's connections on it.
+pub(super) fn own_connections(client: &Client) -> Result<(Arc<Runtime>, Connections), FetchError> {
+    let runtime = own_runtime()?;
+    let connections = {
+        let _entered = runtime.enter();
+        client.own_connections()
+    };
+    Ok((runtime, connections))
 }
 
 /// The runtime of this thread, made when it is first needed.

@@ -265,7 +265,7 @@ impl Client {
     }
 
     /// The connections of the runtime that this runs on. A socket cannot leave its runtime.
-    fn own_connections(&self) -> Connections {
+    pub(super) fn own_connections(&self) -> Connections {
         let runtime = runtime::Handle::current();
         let mut all = self.connections.lock().expect("nothing panics under this lock");
         if let Some(connections) = all.get(&runtime.id()) {

@@ -27,7 +27,8 @@ use url::Url;
 
 use super::{
     Client, Connections, Download, Ended, FetchError, Fetched, Response, Retries,
-    attempt::Tried,
+    attempt::{Tried, is_full, leave_for_room},
+    blocking,
     download::{Partial, Segments},
     file::Folder,
     places::Places,
@@ -305,7 +306,7 @@ impl Downloads {
     }
 
     /// When a large file has not come to its end, leaves what there is of it, with a note beside, so that another run goes on
-    /// with it, even after a kill.
+    /// with it, even after a kill. Of what has filled the disk, a little is given back, for other files.
     #[must_use]
     pub fn leave_parts(mut self, leaves: bool) -> Self {
         self.leaves_parts = leaves;
@@ -352,6 +353,16 @@ impl Downloads {
         *ends.room() = Room { run: Some(Arc::downgrade(&run)), ..Room::default() };
         let workers = run.submit(executor)?;
         Ok(AsEnded { ends, workers, stop })
+    }
+
+    /// Does one on this thread, by the connections that it has.
+    pub(super) fn here(&self, download: Download) -> Result<Option<Ended>, FetchError> {
+        let (runtime, connections) = blocking::own_connections(&self.client)?;
+        let ends = Arc::new(Ends { caller: thread::current().id(), state: Mutex::default(), news: Condvar::new() });
+        let source = Box::new(std::iter::once(download));
+        Run::new(self, source, Arc::clone(&ends) as _, &Stop::new()).drive(&runtime, &connections, vec![0]);
+        let ended = ends.room().ended.pop_front();
+        Ok(ended)
     }
 
     /// Runs them on the executor, tells `watch` of each, and returns when all have ended or `stop` was used.
@@ -589,14 +600,13 @@ impl Run {
             let mine: Vec<usize> = lanes.by_ref().take(share).collect();
             let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
             let run = Arc::clone(self);
-            workers.push(executor.submit(move || run.drive(&runtime, mine)));
+            workers.push(executor.submit(move || run.drive(&runtime, &run.client.connections(mine.len()), mine)));
         }
         Ok(workers)
     }
 
     /// Runs these lanes until there is nothing more to do.
-    fn drive(self: &Arc<Self>, runtime: &runtime::Runtime, lanes: Vec<usize>) {
-        let connections = self.client.connections(lanes.len());
+    fn drive(self: &Arc<Self>, runtime: &runtime::Runtime, connections: &Connections, lanes: Vec<usize>) {
         runtime.block_on(async {
             let mut tasks = JoinSet::new();
             for lane in lanes {
@@ -682,7 +692,7 @@ impl Run {
         if let Some(tried) = &tried {
             showed = showed_by(tried.as_ref().err(), None, now);
         }
-        let then = piece.after(tried, now, |error, attempts| {
+        let then = piece.after(tried, now, self.retries.longest_asked(), |error, attempts| {
             let wait = self.retries.wait(error, attempts, self.luck());
             showed = showed_by(Some(error), wait, now);
             wait
@@ -699,9 +709,11 @@ impl Run {
                 let fetched = self.finish(&split, &mut job, rest).await;
                 self.settle(job, host, began, lane, fetched);
             }
-            Then::Fail(job, rest, error) => {
+            Then::Fail(job, rest, mut error) => {
                 self.forget(&split);
-                if matches!(error, FetchError::File { .. } | FetchError::TooLarge { .. }) {
+                if job.kept && is_full(&error) {
+                    error = leave_for_room(rest.draft, 0, error);
+                } else if matches!(error, FetchError::File { .. } | FetchError::TooLarge { .. }) {
                     rest.draft.discard();
                 }
                 self.settle(job, host, began, lane, Err(error));
@@ -898,7 +910,7 @@ impl State {
     fn help(&mut self, now: At, until: Option<At>) -> Next<Work> {
         let mut until = until;
         for split in self.splits.iter().filter(|split| split.wants_help(now)) {
-            let place = split.next_place();
+            let place = split.next_place(now);
             match self.schedule.join(place_of(place), now, || split.help(now).map(Work::Piece)) {
                 Next::Wait(then) => until = until.into_iter().chain(then).min(),
                 begin => return begin,

@@ -262,6 +262,20 @@ impl Draft {
         Ok(())
     }
 
+    /// Cuts off so many bytes at its end, or half of it if that is less, of what is on disk, but leaves the first `kept` bytes.
+    /// What is not written yet is dropped: it would be written behind the cut.
+    pub(crate) fn give_back(&mut self, room: u64, kept: u64) {
+        self.buffer.clear();
+        self.last.clear();
+        if let State::OnDisk(file) = &self.state
+            && let Ok(there) = file.metadata()
+        {
+            let (length, room) = (there.len(), room.min(there.len() / 2));
+            // Where that does not work, it stays as it is.
+            let _ = file.set_len((length - room).max(kept.min(length)));
+        }
+    }
+
     /// Everything is written, under the temporary name still; `bytes` are the last of it, or all.
     ///
     /// The time is that of the last change, as the server told it.
@@ -289,9 +303,19 @@ impl Draft {
     /// `AlreadyExists` if the name is taken and what has it is to be kept; the draft is gone then, as after any error.
     pub(crate) fn publish(mut self, folder: &Folder, name: &Path, taken: Taken) -> io::Result<()> {
         let (to, name) = folder.locate(name)?;
-        rename(&self.folder, self.name.as_os_str(), &to, name, taken).inspect_err(|_| self.keeps = false)?;
-        self.state = State::Over;
-        Ok(())
+        match rename(&self.folder, self.name.as_os_str(), &to, name, taken) {
+            Ok(()) => {
+                self.state = State::Over;
+                Ok(())
+            }
+            Err(error) => {
+                self.keeps = false;
+                match error.kind() {
+                    io::ErrorKind::CrossesDevices => carry_over(self.file()?, &to, name, taken),
+                    _ => Err(error),
+                }
+            }
+        }
     }
 
     /// Removes it.
@@ -375,6 +399,40 @@ fn rename(from: &OwnedFd, old: &OsStr, to: &OwnedFd, new: &OsStr, taken: Taken) 
     }
 }
 
+/// Gives the name, on another file system, to a copy that has none before it is whole: a kill leaves nothing of it there.
+#[cfg(target_os = "linux")]
+fn carry_over(file: &File, to: &OwnedFd, name: &OsStr, taken: Taken) -> io::Result<()> {
+    use std::{io::Seek as _, os::fd::AsRawFd as _};
+
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    let mut copy: File = match fs::openat(to, ".", flags, Mode::from_raw_mode(0o666)) {
+        // It has no files without names.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => return Err(Errno::XDEV.into()),
+        opened => opened?.into(),
+    };
+    let there = file.metadata()?;
+    let mut from = file;
+    from.rewind()?;
+    io::copy(&mut from, &mut copy)?;
+    // What is known of the one is then true of the other.
+    fs::futimens(&copy, &times(there.modified()?))?;
+    copy.sync_all()?;
+    let nameless = format!("/proc/self/fd/{}", copy.as_raw_fd());
+    let link = || fs::linkat(fs::CWD, &nameless, to, name, AtFlags::SYMLINK_FOLLOW);
+    match link() {
+        Err(Errno::EXIST) if taken == Taken::Replace => {
+            fs::unlinkat(to, name, AtFlags::empty())?;
+            Ok(link()?)
+        }
+        linked => Ok(linked?),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn carry_over(_: &File, _: &OwnedFd, _: &OsStr, _: Taken) -> io::Result<()> {
+    Err(Errno::XDEV.into())
+}
+
 /// Gives the hasher what the file has, from its beginning.
 fn hash_rest(file: &mut File, hasher: &mut Hasher) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
@@ -448,6 +506,23 @@ mod tests {
             std_fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn what_gives_room_back_is_the_beginning_still_and_no_less_than_was_to_be_kept() {
+        for (room, kept, left) in [(5, 0, 2 * BUFFER - 5), (u64::MAX, 0, BUFFER), (u64::MAX, 200_000, 200_000)] {
+            let (dir, folder) = folder();
+            let body: Vec<u8> = (0..2 * BUFFER + 3).map(|n| (n / 251) as u8).collect();
+            let mut draft = folder.begin(Path::new(".tmp")).unwrap();
+            draft.write(Bytes::copy_from_slice(&body[..2 * BUFFER])).unwrap();
+            draft.write(Bytes::copy_from_slice(&body[2 * BUFFER..])).unwrap();
+            draft.keep_if_dropped(true);
+
+            draft.give_back(room, kept);
+            drop(draft);
+
+            assert!(std_fs::read(dir.path().join(".tmp")).unwrap() == body[..left], "{room} {kept}");
+        }
     }
 
     #[test]

@@ -80,6 +80,11 @@ impl Retries {
         self
     }
 
+    /// How long a server may ask to be left alone.
+    pub(crate) fn longest_asked(&self) -> Duration {
+        self.patience
+    }
+
     /// How long to wait after so many attempts, the last of which failed so; `None` if there is no point in another one.
     ///
     /// `draw` is a number from 0 to 1.

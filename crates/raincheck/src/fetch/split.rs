@@ -6,7 +6,7 @@
 //! file, and noted down beside it. Who is the last to leave ends the download.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs::File,
     io::{self, Write},
     ops::Range,
@@ -73,8 +73,8 @@ struct State {
     running: usize,
     parked: usize,
     attempts: u32,
-    /// The server asked to be left alone until then.
-    quiet_until: At,
+    /// Places that asked to be left alone, and until when.
+    quiet: HashMap<usize, At>,
     /// All of it waits, and the watch was told.
     waits: bool,
     error: Option<FetchError>,
@@ -107,6 +107,8 @@ pub(super) struct Piece {
     /// What is still missing of it.
     range: Range<u64>,
     attempts: u32,
+    /// How many of the attempts failed where there was a place that had not been asked, and count for nothing.
+    moves: u32,
     place: usize,
     is_parked: bool,
     /// The response to the first request, which does not end where the piece does.
@@ -159,7 +161,7 @@ impl Split {
                 running: usize::from(first.is_some()),
                 parked: 0,
                 attempts,
-                quiet_until: At::ZERO,
+                quiet: HashMap::new(),
                 waits: false,
                 error: None,
                 has_changed: false,
@@ -175,6 +177,7 @@ impl Split {
                 split: Arc::clone(&split),
                 range,
                 attempts: counted - 1,
+                moves: 0,
                 place: origin,
                 is_parked: false,
                 response,
@@ -191,13 +194,14 @@ impl Split {
     /// Whether one more can help now.
     pub(super) fn wants_help(&self, now: At) -> bool {
         let state = self.state();
-        !self.over.is_stopped() && now >= state.quiet_until && state.pieces.want_more(state.running + state.parked)
+        let is_busy = || state.quiet(self.after_place(state.place, &state, now)) > now;
+        !self.over.is_stopped() && state.pieces.want_more(state.running + state.parked) && !is_busy()
     }
 
     /// Where the next one who helps would have to ask.
-    pub(super) fn next_place(&self) -> &Url {
+    pub(super) fn next_place(&self, now: At) -> &Url {
         let state = self.state();
-        &self.target.places[self.after_place(state.place, &state.bad)]
+        &self.target.places[self.after_place(state.place, &state, now)]
     }
 
     /// A piece for one who comes to help.
@@ -208,16 +212,18 @@ impl Split {
         let mut state = self.state();
         let range = state.pieces.last()?;
         state.running += 1;
-        state.place = self.after_place(state.place, &state.bad);
+        state.place = self.after_place(state.place, &state, now);
         let place = state.place;
-        Some(Box::new(Piece { split: Arc::clone(self), range, attempts: 0, place, is_parked: false, response: None }))
+        let split = Arc::clone(self);
+        Some(Box::new(Piece { split, range, attempts: 0, moves: 0, place, is_parked: false, response: None }))
     }
 
-    /// The next place to ask; the one that answered first is never a bad one.
-    fn after_place(&self, place: usize, bad: &HashSet<usize>) -> usize {
+    /// The next place to ask, of those that may be asked soonest; the one that answered first is never a bad one.
+    fn after_place(&self, place: usize, state: &State, now: At) -> usize {
         let Target { places, origin, .. } = &self.target;
         let count = places.len();
-        (place + 1..=place + count).map(|place| place % count).find(|place| !bad.contains(place)).unwrap_or(*origin)
+        let good = (place + 1..=place + count).map(|place| place % count).filter(|place| !state.bad.contains(place));
+        good.min_by_key(|place| state.quiet(*place).max(now)).unwrap_or(*origin)
     }
 
     /// More for a piece that has come to its end and can go on.
@@ -248,6 +254,11 @@ impl Split {
 }
 
 impl State {
+    /// Until when this place asked to be left alone.
+    fn quiet(&self, place: usize) -> At {
+        self.quiet.get(&place).copied().unwrap_or(At::ZERO)
+    }
+
     /// One leaves. The last one ends it.
     fn leave(&mut self) -> Then {
         let is_void = self.error.is_some() || self.has_changed;
@@ -330,11 +341,12 @@ impl Piece {
     }
 
     /// Does with the end of a request what is to be done with it. `wait` says how long to wait after an error, if there is to be another
-    /// attempt.
+    /// attempt; who asks to be left alone for longer than `patience` is not waited for.
     pub(super) fn after(
         &mut self,
         tried: Option<Result<Came, FetchError>>,
         now: At,
+        patience: Duration,
         wait: impl FnOnce(&FetchError, u32) -> Option<Duration>,
     ) -> Then {
         let split = Arc::clone(&self.split);
@@ -347,19 +359,19 @@ impl Piece {
                 if state.pieces.want_more(state.running + state.parked)
                     && let Some(range) = state.pieces.last()
                 {
-                    (self.range, self.attempts, self.is_parked) = (range, 0, true);
-                    state.parked += 1;
-                    return Then::Park(now.max(state.quiet_until));
+                    (self.range, self.attempts, self.moves) = (range, 0, 0);
+                    if state.quiet(self.place) > now {
+                        self.place = split.after_place(self.place, &state, now);
+                    }
+                    return self.park(now, &mut state);
                 }
                 state.leave()
             }
             // That is a mirror's own affair: the piece is asked for elsewhere.
             Some(Ok(Came::Refused | Came::Changed)) if self.place != split.target.origin => {
                 state.bad.insert(self.place);
-                self.place = split.after_place(self.place, &state.bad);
-                self.is_parked = true;
-                state.parked += 1;
-                Then::Park(now.max(state.quiet_until))
+                self.place = split.after_place(self.place, &state, now);
+                self.park(now, &mut state)
             }
             Some(Ok(Came::Refused)) => {
                 state.pieces.give_back(self.range.clone());
@@ -371,14 +383,22 @@ impl Piece {
                 state.has_changed = true;
                 state.leave()
             }
-            Some(Err(error)) => self.after_error(error, now, wait, state),
+            Some(Err(error)) => self.after_error(error, now, patience, wait, state),
         }
+    }
+
+    /// It goes on as soon as its place may be asked.
+    fn park(&mut self, now: At, state: &mut State) -> Then {
+        self.is_parked = true;
+        state.parked += 1;
+        Then::Park(now.max(state.quiet(self.place)))
     }
 
     fn after_error(
         &mut self,
         error: FetchError,
         now: At,
+        patience: Duration,
         wait: impl FnOnce(&FetchError, u32) -> Option<Duration>,
         mut state: MutexGuard<'_, State>,
     ) -> Then {
@@ -386,12 +406,24 @@ impl Piece {
         let is_alone = state.running + state.parked == 0;
         let is_ours = matches!(error, FetchError::File { .. } | FetchError::TooLarge { .. });
         self.attempts += 1;
-        if let Some(wait) = wait(&error, self.attempts) {
-            let until = now + wait;
-            if matches!(error, FetchError::Status { retry_after: Some(_), .. }) {
-                state.quiet_until = state.quiet_until.max(until);
+        let wait = wait(&error, self.attempts - self.moves);
+        let asks_for_quiet = match error {
+            FetchError::Status { retry_after: Some(asked), .. } if asked <= patience => {
+                let until = state.quiet(self.place).max(now + asked);
+                state.quiet.insert(self.place, until);
+                true
             }
-            self.place = split.after_place(self.place, &state.bad);
+            _ => false,
+        };
+        let next = split.after_place(self.place, &state, now);
+        // Each place is asked once before any is asked again, whatever went wrong at the others.
+        let is_new =
+            !is_ours && next != self.place && (self.attempts as usize) < split.target.places.len() - state.bad.len();
+        if is_new || wait.is_some() {
+            self.moves += u32::from(is_new);
+            let is_free = is_new || (asks_for_quiet && next != self.place);
+            let until = if is_free { now } else { now + wait.unwrap_or_default() }.max(state.quiet(next));
+            self.place = next;
             self.is_parked = true;
             state.parked += 1;
             state.attempts += 1;
@@ -403,10 +435,8 @@ impl Piece {
         }
         if !is_ours && self.place != split.target.origin {
             state.bad.insert(self.place);
-            self.place = split.after_place(self.place, &state.bad);
-            self.is_parked = true;
-            state.parked += 1;
-            return Then::Park(now.max(state.quiet_until));
+            self.place = split.after_place(self.place, &state, now);
+            return self.park(now, &mut state);
         }
         if !is_alone && !is_ours {
             // The others can do without: a server may allow fewer than there were.

@@ -3,12 +3,15 @@
 use std::{io, path::PathBuf, sync::OnceLock};
 
 use super::{Client, Download, Downloads, FetchError, Fetched};
-use crate::Inline;
+
+/// So many connections a thread keeps.
+const KEPT: usize = 8;
 
 /// Does one download, into this folder if it goes to a file: as a task, on any executor, other processes included.
 ///
-/// It is done as [`Downloads::new`](super::Downloads::new) does it, retries included, by a client without settings. For many
-/// at once from here, [`Downloads`](super::Downloads) is faster: it keeps its connections.
+/// It is done as [`Downloads::new`](super::Downloads::new) does it, retries included, by a client without settings, whose connections
+/// the next call on the same thread uses again. For many at once from here, [`Downloads`](super::Downloads) is faster: it needs fewer
+/// threads.
 ///
 /// # Errors
 ///
@@ -38,7 +41,7 @@ pub fn fetch(download: Download, folder: PathBuf) -> Result<Fetched, FetchError>
     let client = match CLIENT.get() {
         Some(client) => client,
         None => {
-            let made = Client::builder().build()?;
+            let made = Client::builder().connections(KEPT).build()?;
             CLIENT.get_or_init(|| made)
         }
     };
@@ -47,8 +50,6 @@ pub fn fetch(download: Download, folder: PathBuf) -> Result<Fetched, FetchError>
         Some(_) => Downloads::new(client.clone()).into_folder(&folder).map_err(failed)?,
         None => Downloads::new(client.clone()),
     };
-    let mut ended = downloads.at_once(1).on(&Inline::new(), [download]).map_err(failed)?;
-    ended
-        .next()
-        .map_or_else(|| Err(FetchError::Invalid { reason: "the download was stopped".into() }), |ended| ended.result)
+    let ended = downloads.at_once(1).here(download)?;
+    ended.map_or_else(|| Err(FetchError::Invalid { reason: "the download was stopped".into() }), |ended| ended.result)
 }

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, mpsc};
 
-use raincheck::fetch::{Client, FetchError, Request};
+use raincheck::{
+    InProcess, Inline, ThreadPool, Tokio,
+    fetch::{self, Client, Download, FetchError, Request},
+};
 
 use crate::{
     run,
@@ -190,5 +193,28 @@ fn runtimes_come_and_go_and_each_has_its_own_connections() {
             }
         });
         assert_eq!(server.connections(), n);
+    }
+}
+
+#[test]
+fn downloads_as_tasks_use_the_connections_of_those_before_them_on_every_executor() {
+    fn all(executor: &impl InProcess, server: &Server) {
+        let folder = tempfile::tempdir().unwrap();
+        for n in 0..10 {
+            let wanted = Download::new(Request::get(&server.url(&format!("/{n}"))).unwrap()).to(format!("{n}"));
+            let task = fetch::fetch::call(wanted, folder.path().to_owned());
+
+            assert_eq!(executor.submit(task).result().unwrap().unwrap().bytes, 2);
+        }
+    }
+    // Tokio may have a thread end while another begins.
+    for (name, most) in [("inline", 1), ("thread", 1), ("threads", 3), ("tokio", 9)] {
+        let server = Server::answering(|request| ok(path(request)));
+        match name {
+            "inline" => all(&Inline::new(), &server),
+            "tokio" => all(&Tokio::new(1), &server),
+            _ => all(&ThreadPool::new(most), &server),
+        }
+        assert!((1..=most).contains(&server.connections()), "{name}: {}", server.connections());
     }
 }

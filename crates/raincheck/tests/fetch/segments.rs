@@ -14,7 +14,7 @@ use std::{
 };
 
 use raincheck::{
-    InProcess, Inline, ThreadPool,
+    InProcess, Inline, ThreadPool, Tokio,
     fetch::{Algorithm, Checksum, Client, Download, Downloads, Ended, Request, Retries},
 };
 
@@ -91,7 +91,7 @@ fn assert_whole(folder: &Path) {
 
 #[test]
 fn pieces_come_at_once_on_every_executor_and_each_byte_is_asked_for_once() {
-    for (name, executor, workers) in [("inline", None, 1), ("one thread", Some(1), 1), ("threads", Some(4), 4)] {
+    for (name, workers) in [("inline", 1), ("one thread", 1), ("four threads", 4), ("tokio", 1), ("tokio, spread", 4)] {
         // Nobody gets anything before four have asked.
         let (gate, open, most) = (Barrier::new(4), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (count, seen, turn) = (Arc::clone(&open), Arc::clone(&most), AtomicUsize::new(0));
@@ -111,9 +111,10 @@ fn pieces_come_at_once_on_every_executor_and_each_byte_is_asked_for_once() {
         let downloads = downloads(folder.path()).workers(workers);
         let wanted = vec![download(&server, "big")];
 
-        let ended = match executor {
-            None => fetch(&downloads, &Inline::new(), wanted),
-            Some(threads) => fetch(&downloads, &ThreadPool::new(threads), wanted),
+        let ended = match name {
+            "inline" => fetch(&downloads, &Inline::new(), wanted),
+            "one thread" | "four threads" => fetch(&downloads, &ThreadPool::new(workers), wanted),
+            _ => fetch(&downloads, &Tokio::new(workers), wanted),
         };
 
         assert_eq!(ended[0].result.as_ref().unwrap().bytes, SIZE as u64, "{name}");
@@ -415,6 +416,44 @@ fn pieces_come_from_mirrors_too_and_from_none_that_has_another_file() {
     assert_whole(folder.path());
     assert!(!same.requests().is_empty() && !other.requests().is_empty());
     assert_eq!(other.requests().len(), 1, "it is not asked again");
+}
+
+#[test]
+fn a_piece_that_is_refused_for_a_while_is_asked_for_at_a_mirror_at_once() {
+    for answer_to_pieces in ["503 Service Unavailable", "429 Too Many Requests"] {
+        // The whole goes on when a piece of it has been refused.
+        let gate = Barrier::new(2);
+        let (turn, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let origin = Server::new(move |peer| {
+            while let Some(request) = peer.request() {
+                let (range, is_all) = wanted(&request);
+                if is_all && turn.fetch_add(1, Ordering::SeqCst) == 0 {
+                    peer.send(head(&range, true, "\"e\""));
+                    gate.wait();
+                    peer.send(&body()[range]);
+                } else {
+                    if refused.fetch_add(1, Ordering::SeqCst) == 0 {
+                        gate.wait();
+                    }
+                    peer.send(status(answer_to_pieces, "Retry-After: 100\r\n"));
+                }
+            }
+        });
+        let mirror = Server::new(|peer| {
+            while let Some(request) = peer.request() {
+                answer(peer, &request)
+            }
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let wanted_file = download(&origin, "big").mirror(&mirror.url("/big")).unwrap();
+
+        let ended = fetch(&downloads(folder.path()), &Inline::new(), vec![wanted_file]);
+
+        assert!(ended[0].result.is_ok(), "{answer_to_pieces}: {:?}", ended[0].result);
+        assert!(ended[0].took < Duration::from_secs(100), "{answer_to_pieces}: it waited for who is busy");
+        assert_whole(folder.path());
+        assert_eq!(ranges(&origin).len(), 1, "{answer_to_pieces}: who is busy is not asked again");
+    }
 }
 
 #[test]

@@ -74,7 +74,8 @@ impl Failed {
         self.write(&format!("{what}: {why}"), "");
     }
 
-    fn write(&self, why: &str, entry: &str) {
+    /// Adds an entry that failed.
+    pub(super) fn write(&self, why: &str, entry: &str) {
         let why = why.replace(char::is_control, " ");
         let mut list = self.list.lock().expect("the lock is held by the list alone");
         let (file, trouble) = &mut *list;

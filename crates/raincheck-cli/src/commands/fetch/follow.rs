@@ -71,10 +71,12 @@ impl Follow {
         }
     }
 
-    /// Tells of a line that cannot be followed.
-    pub(super) fn bad(&self, what: &str, why: String) {
-        if let Some(failed) = &self.failed {
-            failed.remark(what, &why);
+    /// Tells of what cannot be fetched: a line, or an entry, which can be tried again.
+    pub(super) fn bad(&self, what: &str, why: String, entry: Option<&str>) {
+        match (&self.failed, entry) {
+            (Some(failed), Some(entry)) => failed.write(&why, entry),
+            (Some(failed), None) => failed.remark(what, &why),
+            (None, _) => {}
         }
         self.not_planned(what, Outcome::not_done(Status::Failed, why));
     }
@@ -187,13 +189,16 @@ impl Watch for Follow {
             page.lock().expect("nobody panics while drawing").ended(&ended);
         }
         let ticket = self.known.tickets().remove(&ended.download.number());
-        if let (Err(_), Some(ticket)) = (&ended.result, ticket) {
+        if let (Err(_), Some(ticket)) = (&ended.result, &ticket) {
             self.known.leave(ticket.key);
         }
         if let Some(failed) = &self.failed {
             failed.ended(&ended.download, ended.result.as_ref().err());
         }
         let mut outcome = outcome(&ended);
+        if let (None, Some(renamed)) = (&outcome.detail, ticket.and_then(|ticket| ticket.renamed)) {
+            outcome.detail = Some(renamed.into());
+        }
         if self.tells_more {
             outcome.more = Some(more(&ended));
         }

@@ -33,6 +33,8 @@ pub(super) struct Ticket {
     pub(super) named_by_server: bool,
     /// The name that the server has given it.
     pub(super) late_name: Option<String>,
+    /// That it does not have the name which its list gives it, and why.
+    pub(super) renamed: Option<Box<str>>,
 }
 
 const NOT_POISONED: &str = "nothing that can panic is done under the locks of what is known";

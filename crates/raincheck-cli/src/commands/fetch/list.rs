@@ -49,6 +49,18 @@ pub(crate) struct Options {
     /// `http-user=` and `http-passwd=`, or what stood before the host in the URL.
     pub(crate) user: Option<String>,
     pub(crate) password: Option<String>,
+    pub(crate) pieces: PiecesAsked,
+}
+
+/// In how many pieces a large file is to be fetched at once. What is not said is as for all others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PiecesAsked {
+    /// `split=`
+    pub(crate) at_most: Option<u32>,
+    /// `max-connection-per-server=`
+    pub(crate) per_server: Option<u32>,
+    /// `min-split-size=`, in bytes.
+    pub(crate) at_least: Option<u64>,
 }
 
 /// Where a line stands.
@@ -127,7 +139,7 @@ impl fmt::Display for Problem {
 pub(crate) fn write(url: &Url, options: Option<&Options>, name: Option<&str>) -> String {
     let mut text = url.to_string();
     let empty = Options::default();
-    let Options { mirrors, name: own, folder, checksum, headers, referer, user_agent, user, password } =
+    let Options { mirrors, name: own, folder, checksum, headers, referer, user_agent, user, password, pieces } =
         options.unwrap_or(&empty);
     mirrors.iter().for_each(|mirror| text += &format!("\t{mirror}"));
     text.push('\n');
@@ -143,6 +155,13 @@ pub(crate) fn write(url: &Url, options: Option<&Options>, name: Option<&str>) ->
     headers.iter().for_each(|(name, value)| option("header", &format!("{name}: {value}")));
     let texts = [("referer", referer), ("user-agent", user_agent), ("http-user", user), ("http-passwd", password)];
     texts.iter().for_each(|(name, value)| value.iter().for_each(|value| option(name, value)));
+    let PiecesAsked { at_most, per_server, at_least } = *pieces;
+    let numbers = [
+        ("split", at_most.map(u64::from)),
+        ("max-connection-per-server", per_server.map(u64::from)),
+        ("min-split-size", at_least),
+    ];
+    numbers.iter().for_each(|(name, value)| value.iter().for_each(|value| option(name, &value.to_string())));
     text
 }
 
@@ -354,16 +373,48 @@ impl<R: Read> List<R> {
 /// About how many entries a list has: its lines that are no options and no comments.
 pub(crate) fn count(list: impl Read) -> io::Result<u64> {
     let mut read = BufReader::with_capacity(READ, list);
-    let (mut entries, mut begins) = (0, true);
+    // The beginning of a line that has come in part.
+    let mut begun = Vec::new();
+    let mut entries = 0;
     loop {
         let piece = read.fill_buf()?;
-        let Some(last) = piece.last() else { return Ok(entries) };
-        let starts = memchr::memchr_iter(b'\n', piece).map(|end| piece.get(end + 1));
-        let starts = std::iter::once(piece.first().filter(|_| begins)).chain(starts).flatten();
-        entries += starts.filter(|first| !matches!(first, b' ' | b'\t' | b'#' | b'\r' | b'\n')).count() as u64;
-        begins = *last == b'\n';
+        if piece.is_empty() {
+            return Ok(entries + u64::from(is_entry(&begun)));
+        }
+        let mut rest = piece;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let (line, after) = rest.split_at(end);
+            if begun.is_empty() {
+                entries += u64::from(is_entry(line));
+            } else {
+                begin(&mut begun, line);
+                entries += u64::from(is_entry(&begun));
+                begun.clear();
+            }
+            rest = after.get(1..).unwrap_or_default();
+        }
+        begin(&mut begun, rest);
         let length = piece.len();
         read.consume(length);
+    }
+}
+
+/// Adds to what is known of a line, as far as is needed to tell what it is.
+fn begin(begun: &mut Vec<u8>, more: &[u8]) {
+    const ENOUGH: usize = 256;
+    let room = ENOUGH.saturating_sub(begun.len());
+    begun.extend_from_slice(&more[..more.len().min(room)]);
+}
+
+/// Whether a line that begins so is an entry, and no option, no comment and not empty.
+fn is_entry(line: &[u8]) -> bool {
+    match line.first() {
+        None | Some(b'#' | b'\r') => false,
+        Some(b' ' | b'\t') => {
+            let text = line.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+            is_url(text.trim_start_matches([' ', '\t']))
+        }
+        Some(_) => true,
     }
 }
 
@@ -457,7 +508,19 @@ fn no_scheme(text: &str, which: &str) -> Wrong {
 }
 
 /// The options that mean something here, as [`set`] reads them.
-const OPTIONS: [&str; 8] = ["out", "dir", "checksum", "header", "referer", "user-agent", "http-user", "http-passwd"];
+const OPTIONS: [&str; 11] = [
+    "out",
+    "dir",
+    "checksum",
+    "header",
+    "referer",
+    "user-agent",
+    "http-user",
+    "http-passwd",
+    "split",
+    "max-connection-per-server",
+    "min-split-size",
+];
 
 const NO_UTF8: &str = "the line is not in UTF-8";
 
@@ -492,9 +555,32 @@ fn set(entry: &mut Entry, text: &str) -> Result<(), Refusal> {
         "user-agent" => options.user_agent = text(),
         "http-user" => options.user = text(),
         "http-passwd" => options.password = text(),
+        "split" => options.pieces.at_most = Some(number(value).map_err(Refusal::Wrong)?),
+        "max-connection-per-server" => options.pieces.per_server = Some(number(value).map_err(Refusal::Wrong)?),
+        "min-split-size" => {
+            let wrong = |what| Refusal::Wrong(format!("`{}` is no size: {what}", shown(value)));
+            options.pieces.at_least = Some(size(value).map_err(wrong)?);
+        }
         _ => return Err(Refusal::Unused(name.into())),
     }
     Ok(())
+}
+
+fn number(text: &str) -> Result<u32, String> {
+    let number = text.trim_end().parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("`{}` is no number above 0", shown(text)))
+}
+
+/// Reads an amount of data: `500`, `64k`, `20M`, `4G`, in powers of 1024 as aria2, curl and wget have it.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let (number, factor) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 1_u64 << 30),
+        _ => (text, 1),
+    };
+    let number = number.parse::<u64>().ok().filter(|number| *number > 0);
+    number.and_then(|number| number.checked_mul(factor)).ok_or_else(|| "write it as in 500k, 20M or 4G".into())
 }
 
 /// Reads `Name: value`.
@@ -627,8 +713,18 @@ mod tests {
                 None => entry.url.to_string(),
                 Some(options) => {
                     let mut shown = entry.url.to_string();
-                    let Options { mirrors, name, folder, checksum, headers, referer, user_agent, user, password } =
-                        options;
+                    let Options {
+                        mirrors,
+                        name,
+                        folder,
+                        checksum,
+                        headers,
+                        referer,
+                        user_agent,
+                        user,
+                        password,
+                        pieces,
+                    } = options;
                     mirrors.iter().for_each(|mirror| shown += &format!(" | {mirror}"));
                     let texts = [
                         ("name", name),
@@ -643,6 +739,11 @@ mod tests {
                         .for_each(|(what, text)| text.iter().for_each(|text| shown += &format!(" {what}={text}")));
                     checksum.iter().for_each(|checksum| shown += &format!(" {checksum}"));
                     headers.iter().for_each(|(name, value)| shown += &format!(" {name}: {value}"));
+                    let PiecesAsked { at_most, per_server, at_least } = *pieces;
+                    let numbers = [at_most.map(u64::from), per_server.map(u64::from), at_least];
+                    if numbers.iter().any(Option::is_some) {
+                        shown += &format!(" {numbers:?}");
+                    }
                     shown
                 }
             },
@@ -670,7 +771,11 @@ mod tests {
             ("", 0),
             ("http://h/a", 1),
             ("http://h/a\n", 1),
-            ("# two\r\nhttp://h/a\n  out=b\n\thttp://h/c\n\nhttp://h/b\tname\r\n\r\n", 2),
+            (
+                "# three\r\nhttp://h/a\n  out=b\n\thttp://h/c\n  referer=http://r/\n # no\n\nhttp://h/b\tname\r\n\r\n \t\n",
+                3,
+            ),
+            ("http://h/a\n  \n  http://h/b", 2),
         ] {
             assert_eq!(count(list.as_bytes()).unwrap(), entries, "{list:?}");
             assert_eq!(count(Slowly(list.as_bytes())).unwrap(), entries, "{list:?} in pieces");
@@ -713,9 +818,32 @@ mod tests {
     #[test]
     fn an_option_that_means_nothing_here_is_told_once() {
         assert_eq!(
-            shown("http://h/a\n  split=5\nhttp://h/b\n  split=5\n"),
-            ["? l:2 split", "http://h/a", "http://h/b"]
+            shown("http://h/a\n  gid=5\n  pause=true\nhttp://h/b\n  gid=6\n"),
+            ["? l:2 gid", "? l:3 pause", "http://h/a", "http://h/b"]
         );
+    }
+
+    #[test]
+    fn what_aria2_calls_splitting_is_read_with_its_units() {
+        let list = "http://h/a\n  split=5\n  max-connection-per-server=4\n  min-split-size=1M\nhttp://h/b\n  split=0\n\
+                    http://h/c\n  min-split-size=1x\n";
+
+        assert_eq!(
+            shown(list),
+            [
+                "http://h/a [Some(5), Some(4), Some(1048576)]",
+                "! l:6: `0` is no number above 0",
+                "! l:8: `1x` is no size: write it as in 500k, 20M or 4G"
+            ]
+        );
+    }
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        assert_eq!(["500", "64k", "20M", "4G"].map(size), [Ok(500), Ok(65_536), Ok(20_971_520), Ok(4_294_967_296)]);
+        for wrong in ["0", "k", "-1", "1.5M", "99999999999G", ""] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
@@ -724,13 +852,13 @@ mod tests {
             let list = [b"http://h/a\n  ", option, b"=caf\xe9\n  checksum=bad\nhttp://h/b"].concat();
             read(&list).iter().map(|found| format!("{found:?}")).collect::<Vec<_>>()
         };
-        let long = format!("http://h/a\n  split={}\n  out=x\nhttp://h/b", "9".repeat(LONGEST));
+        let long = format!("http://h/a\n  gid={}\n  out=x\nhttp://h/b", "9".repeat(LONGEST));
 
-        let [unknown, known] = [told(b"split"), told(b"out")];
+        let [unknown, known] = [told(b"gid"), told(b"out")];
 
         assert!(unknown[0].starts_with("Unused") && unknown[1].contains("checksum"), "{unknown:?}");
         assert!(known[0].contains(NO_UTF8) && known.len() == 2, "{known:?}");
-        assert_eq!(shown(&long), ["? l:2 split", "http://h/a name=x", "http://h/b"]);
+        assert_eq!(shown(&long), ["? l:2 gid", "http://h/a name=x", "http://h/b"]);
     }
 
     #[test]
@@ -811,7 +939,7 @@ mod tests {
     fn all_options() -> String {
         format!(
             "http://h/a\thttp://m/a\n  out=x\n  dir=d\n  checksum=md5:{MD5}\n  header=X-A: b\n  referer=r\n  user-agent=me\n  \
-             http-user=u\n  http-passwd=p\n"
+             http-user=u\n  http-passwd=p\n  split=3\n  max-connection-per-server=2\n  min-split-size=100\n"
         )
     }
 

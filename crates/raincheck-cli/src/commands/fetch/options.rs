@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use raincheck::fetch::{Client, ClientBuilder, Cookies, Credentials, Downloads, FetchError, Http2, Proxy, Retries};
 
+use super::list::size;
 use super::robots;
 use crate::args::duration;
 use crate::error::Error;
@@ -249,6 +250,11 @@ impl RequestOptions {
 }
 
 impl PaceOptions {
+    /// In how many pieces a large file is fetched, and of how many bytes at least.
+    pub(super) fn segments(&self) -> (u32, u64) {
+        (self.segments, self.segment_size)
+    }
+
     /// Downloads in this way.
     pub(super) fn apply(&self, downloads: Downloads) -> Downloads {
         let mut retries = Retries::times(self.retries).first(self.retry_wait).patience(self.max_retry_after);
@@ -328,29 +334,9 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Reads an amount of data: `500`, `64k`, `20M`, `4G`, in powers of 1024 as curl and wget have it.
-fn size(text: &str) -> Result<u64, String> {
-    let (number, factor) = match text.char_indices().last() {
-        Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
-        Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
-        Some((at, 'g' | 'G')) => (&text[..at], 1_u64 << 30),
-        _ => (text, 1),
-    };
-    let number = number.parse::<u64>().ok().filter(|number| *number > 0);
-    number.and_then(|number| number.checked_mul(factor)).ok_or_else(|| "write it as in 500k, 20M or 4G".into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_read_as_people_write_them() {
-        assert_eq!(["500", "64k", "20M", "4G"].map(size), [Ok(500), Ok(65_536), Ok(20_971_520), Ok(4_294_967_296)]);
-        for wrong in ["0", "k", "-1", "1.5M", "99999999999G", ""] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn an_address_is_given_as_curl_has_it() {

@@ -18,7 +18,7 @@ use url::Url;
 use super::hashes::Key;
 use super::journal::{self, Past, Record};
 use super::known::{Known, Ticket};
-use super::list::{self, Entry, Found, List, Options, Problem};
+use super::list::{self, Entry, Found, List, Options, PiecesAsked, Problem};
 use super::manners::Manners;
 use super::names;
 use super::options::Existing;
@@ -26,9 +26,13 @@ use super::sums::{self, Sums};
 use super::template::{Template, Values};
 use crate::batch::feed::Produce;
 use crate::error::Error;
+use crate::report::figures;
 
 /// A pipe that says nothing for so long may be waiting for us, and an entry does not wait for its options any longer.
 const SILENCE: Duration = Duration::from_millis(100);
+
+/// So many changed names are told, lest a list of another system fill the screen.
+const MOST_RENAMED: u64 = 10;
 
 /// With sites to be asked, so many entries are read ahead.
 const READ_AHEAD: usize = 256;
@@ -45,6 +49,8 @@ pub(super) enum Planned {
     Bad {
         what: String,
         why: String,
+        /// As it stands in a list, if it can be tried again.
+        entry: Option<String>,
     },
     /// Something that the user should know, and that is about no file.
     Warning(String),
@@ -62,6 +68,8 @@ pub(super) struct Common {
     /// Whether servers may name files.
     pub(super) named_by_server: bool,
     pub(super) sums: Sums,
+    /// In how many pieces a large file is fetched, and of how many bytes at least, if a list does not say.
+    pub(super) segments: (u32, u64),
     /// Whether there was nothing in the folder when the run began.
     pub(super) was_empty: bool,
     /// Whether nothing is to be done, but only told.
@@ -82,6 +90,10 @@ pub(super) struct Plan {
     /// What sites ask of robots, if that counts; and what was read ahead, so that many sites can be asked at a time.
     manners: Option<Manners>,
     ahead: VecDeque<Found>,
+    /// What comes after a warning about it.
+    held: Option<Planned>,
+    /// How many files could not have the names that a list gave them.
+    renamed: u64,
 }
 
 type Input = Box<dyn Read + Send>;
@@ -114,6 +126,8 @@ impl Plan {
             waits,
             manners: None,
             ahead: VecDeque::new(),
+            held: None,
+            renamed: 0,
         })
     }
 
@@ -204,16 +218,46 @@ impl Plan {
         if let Some(checksum) = &checksum {
             download = download.checksum(checksum.clone());
         }
-        let planned = self.beside_what_is_there(download, &name, record.as_ref(), checksum.as_ref());
-        if matches!(planned, Planned::Fetch(_)) && !self.common.dry {
-            if let Some(manners) = &mut self.manners {
-                manners.allow(&entry.url)?;
-            }
+        let planned = match self.beside_what_is_there(download, &name, record.as_ref(), checksum.as_ref()) {
+            Planned::Fetch(download) => match self.manners.as_mut().map(|manners| manners.allow(&entry.url)) {
+                Some(Err(error)) => bad(&entry.url, error.to_string()),
+                None | Some(Ok(())) => Planned::Fetch(download),
+            },
+            planned => planned,
+        };
+        if let Planned::Bad { what, why, .. } = planned {
+            // Where the server names it, it will be asked again.
+            let name = Some(&*name).filter(|_| !named_by_server);
+            return Ok(Some(Planned::Bad { what, why, entry: Some(list::write(&entry.url, entry.options(), name)) }));
+        }
+        if !matches!(planned, Planned::Fetch(_)) {
+            return Ok(Some(planned));
+        }
+        let renamed = renamed(entry, &wanted, &name);
+        if !self.common.dry {
             let options = entry.take_options();
-            let ticket = Ticket { key, options, named_by_server, late_name: None };
+            let renamed = renamed.as_deref().map(Into::into);
+            let ticket = Ticket { key, options, named_by_server, late_name: None, renamed };
             self.known.tickets().insert(self.number, ticket);
         }
-        Ok(Some(planned))
+        Ok(Some(match renamed {
+            Some(how) => self.warned(format!("{}: {how}", entry.place), planned),
+            None => planned,
+        }))
+    }
+
+    /// Tells before it that a file cannot have the name that the list gives it.
+    fn warned(&mut self, text: String, planned: Planned) -> Planned {
+        self.renamed += 1;
+        let text = match self.renamed {
+            renamed if renamed <= MOST_RENAMED || self.common.dry => text,
+            renamed if renamed == MOST_RENAMED + 1 => {
+                "more files cannot have the names that the list gives them; `--dry-run` tells them all".into()
+            }
+            _ => return planned,
+        };
+        self.held = Some(planned);
+        Planned::Warning(text)
     }
 
     /// The key of an entry that is to have this name, if the name is the entry's own.
@@ -293,6 +337,9 @@ impl Plan {
             mirrors = &options.mirrors;
         }
         let mut download = Download::new(request).to(name).temporary(journal::part(key)).numbered(self.number);
+        if let Some((at_most, at_least)) = entry.options().and_then(|options| pieces(options, self.common.segments)) {
+            download = download.segments(at_most as usize, at_least);
+        }
         for mirror in mirrors {
             download = download.mirror(mirror.as_str())?;
         }
@@ -341,9 +388,7 @@ impl Plan {
         match existing {
             Existing::Replace => Planned::Fetch(Box::new(download.replace(true))),
             _ if !is_there => Planned::Fetch(Box::new(download)),
-            Existing::Fail => {
-                Planned::Bad { what: url(), why: format!("there is a file `{}` already", path().display()) }
-            }
+            Existing::Fail => bad(download.request().url(), format!("there is a file `{}` already", path().display())),
             Existing::Keep => Planned::There { url: url() },
             Existing::Skip if is_right() => Planned::There { url: url() },
             // Ours, and not what it should be: the sum was not known then, or is of a later version.
@@ -358,7 +403,7 @@ impl Plan {
                     "the file `{}` {why}; `--existing keep` leaves it, and `replace` replaces it",
                     path().display()
                 );
-                Planned::Bad { what: url(), why }
+                bad(download.request().url(), why)
             }
             Existing::Check => {
                 let mut download = download.replace(true);
@@ -380,18 +425,21 @@ impl Produce for Plan {
     type Input = Planned;
 
     fn next(&mut self) -> Result<Option<Planned>, Error> {
+        if let Some(planned) = self.held.take() {
+            return Ok(Some(planned));
+        }
         while let Some(found) = self.next_found()? {
             match found {
                 Found::Entry(mut entry) => match self.plan(&mut entry) {
                     Ok(None) => {}
                     Ok(Some(planned)) => return Ok(Some(planned)),
                     Err(error) => {
-                        return Ok(Some(Planned::Bad { what: entry.url.into(), why: error.to_string() }));
+                        return Ok(Some(bad(&entry.url, error.to_string())));
                     }
                 },
                 Found::Problem(Problem { place, what, hint, .. }) => {
                     let why = hint.map_or_else(|| what.clone(), |hint| format!("{what}; {hint}"));
-                    return Ok(Some(Planned::Bad { what: place.to_string(), why }));
+                    return Ok(Some(Planned::Bad { what: place.to_string(), why, entry: None }));
                 }
                 Found::Unused { place, option } => {
                     let text = format!("{place}: the option `{option}` means nothing here, and is passed over");
@@ -402,10 +450,56 @@ impl Produce for Plan {
         Ok(None)
     }
 
+    /// A warning is about no file.
+    fn counts(&self, planned: &Planned) -> bool {
+        !matches!(planned, Planned::Warning(_))
+    }
+
     fn may_block(&self) -> bool {
         // A pipe that is slow must not keep what has come of it waiting.
-        self.list.as_ref().is_some_and(List::must_read)
+        self.held.is_none() && self.list.as_ref().is_some_and(List::must_read)
     }
+}
+
+/// What cannot be fetched as things are.
+fn bad(url: &Url, why: String) -> Planned {
+    Planned::Bad { what: url.to_string(), why, entry: None }
+}
+
+/// In how many pieces a list says that a file is to be fetched, and of how many bytes at least, if it says anything of it.
+///
+/// As in aria2, each place that has the file gets as many requests as it allows at most.
+fn pieces(options: &Options, (unless_told, at_least): (u32, u64)) -> Option<(u32, u64)> {
+    let asked = options.pieces;
+    if asked == PiecesAsked::default() {
+        return None;
+    }
+    let places = u32::try_from(options.mirrors.len() + 1).unwrap_or(u32::MAX);
+    let allowed = asked.per_server.map(|per_server| per_server.saturating_mul(places));
+    let at_most = match (asked.at_most, allowed) {
+        (Some(at_most), Some(allowed)) => at_most.min(allowed),
+        (at_most, allowed) => at_most.or(allowed).unwrap_or(unless_told),
+    };
+    Some((at_most, asked.at_least.unwrap_or(at_least)))
+}
+
+/// Says so if a file does not have the name that its list gives it, but this one.
+fn renamed(entry: &Entry, wanted: &str, name: &str) -> Option<String> {
+    let options = entry.options()?;
+    let (folder, own) = (options.folder.as_deref(), options.name.as_deref());
+    let given = match (folder, own) {
+        (Some(folder), Some(own)) => format!("{folder}/{own}"),
+        (Some(folder), None) => format!("{folder}/{}", wanted.rsplit('/').next().unwrap_or_default()),
+        (None, own) => own?.to_owned(),
+    };
+    let is_same =
+        !given.starts_with('/') && given.split('/').filter(|part| !matches!(*part, "" | ".")).eq(wanted.split('/'));
+    let why = match is_same {
+        false => "cannot be its name",
+        true if name != wanted => "is taken",
+        true => return None,
+    };
+    Some(format!("the file is called `{}`, as `{}` {why}", figures::shown(name), figures::shown(&given)))
 }
 
 /// Opens a list, and tells whether it is a file.
@@ -457,6 +551,7 @@ mod tests {
                 template: None,
                 named_by_server: false,
                 sums: Sums::default(),
+                segments: (1, 8 << 20),
                 was_empty: false,
                 dry: true,
             }
@@ -479,10 +574,20 @@ mod tests {
 
         fn names_with(&self, lines: &str, common: Common) -> Vec<String> {
             let name = |planned: &Planned| match planned {
-                Planned::Fetch(download) => download.name().unwrap().display().to_string(),
+                Planned::Fetch(download) => Some(download.name().unwrap().display().to_string()),
+                Planned::Warning(_) => None,
                 other => panic!("{other:?}"),
             };
-            self.plan(lines, common).iter().map(name).collect()
+            self.plan(lines, common).iter().filter_map(name).collect()
+        }
+
+        /// What is told of these lines.
+        fn warnings(&self, lines: &str, common: Common) -> Vec<String> {
+            let warning = |planned| match planned {
+                Planned::Warning(text) => Some(text.replace(&format!("{}/", self.0.path().display()), "")),
+                _ => None,
+            };
+            self.plan(lines, common).into_iter().filter_map(warning).collect()
         }
 
         /// Does as if everything planned was fetched, and was what its URL is.
@@ -542,6 +647,58 @@ mod tests {
             folder.names_with(list, Common { template, ..folder.common() }),
             ["h/01-b.png", "h/02-index.html", "sub/f.bin", "d/_/i"]
         );
+    }
+
+    #[test]
+    fn a_name_that_the_list_gives_and_the_file_cannot_have_is_told() {
+        let folder = Folder::new();
+        let list = "http://h/1\tx\nhttp://h/2\tx\nhttp://h/3\t../a\nhttp://h/4\tnul\nhttp://h/5\n  dir=/etc\n\
+                    http://h/6\t./b//c\nhttp://h/7\n  dir=d/\nhttp://h/8/x\n";
+
+        let told = folder.warnings(list, folder.common());
+
+        let second = &folder.names(list)[1];
+        assert_eq!(
+            told,
+            [
+                format!("list:2: the file is called `{second}`, as `x` is taken"),
+                "list:3: the file is called `_/a`, as `../a` cannot be its name".into(),
+                "list:4: the file is called `_nul`, as `nul` cannot be its name".into(),
+                "list:5: the file is called `etc/5`, as `/etc/5` cannot be its name".into(),
+            ]
+        );
+        folder.fetch(list, folder.common());
+        assert_eq!(folder.warnings(list, folder.common()), [""; 0], "what is there is not told again");
+    }
+
+    #[test]
+    fn a_list_says_in_how_many_pieces_a_file_comes() {
+        let pieces = |options: &str| {
+            let mut list = list::List::new(options.as_bytes(), "l", || false);
+            let Some(Found::Entry(entry)) = list.next().unwrap() else { panic!() };
+            entry.options().and_then(|options| pieces(options, (2, 99)))
+        };
+
+        assert_eq!(pieces("http://h/a\n  out=x"), None);
+        assert_eq!(
+            pieces("http://h/a\n  split=5\n  max-connection-per-server=16\n  min-split-size=1k"),
+            Some((5, 1024))
+        );
+        assert_eq!(pieces("http://h/a\thttp://m/a\n  split=5\n  max-connection-per-server=2"), Some((4, 99)));
+        assert_eq!(pieces("http://h/a\n  max-connection-per-server=3"), Some((3, 99)));
+        assert_eq!(pieces("http://h/a\n  min-split-size=7"), Some((2, 7)));
+    }
+
+    #[test]
+    fn of_many_changed_names_a_few_are_told_unless_all_are_asked_for() {
+        let folder = Folder::new();
+        let list: String = (0..30).map(|n| format!("http://h/{n}\t../{n}\n")).collect();
+
+        let told = folder.warnings(&list, Common { dry: false, ..folder.common() });
+
+        assert_eq!(told.len(), 11);
+        assert!(told[10].contains("`--dry-run`"), "{told:?}");
+        assert_eq!(folder.warnings(&list, folder.common()).len(), 30);
     }
 
     #[test]
@@ -638,7 +795,7 @@ mod tests {
     fn a_bad_line_is_told_and_the_rest_goes_on() {
         let folder = Folder::new();
 
-        let planned = folder.plan("ftp://h/a\nhttp://h/b\n  split=3\nnonsense\n", folder.common());
+        let planned = folder.plan("ftp://h/a\nhttp://h/b\n  gid=3\nnonsense\n", folder.common());
         assert_eq!(words(&planned), ["bad", "warning", "fetch", "bad"]);
     }
 }

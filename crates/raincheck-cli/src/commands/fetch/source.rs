@@ -89,7 +89,7 @@ impl Source for Planner {
                     self.follow.not_planned(&url, outcome);
                 }
                 Planned::Warning(text) => self.report.warn(text),
-                Planned::Bad { what, why } => self.follow.bad(&what, why),
+                Planned::Bad { what, why, entry } => self.follow.bad(&what, why, entry.as_deref()),
             }
         }
     }
