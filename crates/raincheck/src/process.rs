@@ -19,6 +19,7 @@ mod page;
 mod poller;
 mod rest;
 mod serve;
+mod socket;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod stack;
 mod wire;
