@@ -1,6 +1,6 @@
 //! What a worker may use, and how it is told from its end that it has used it up.
 
-use std::{fs, io, os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
+use std::{fs, io, os::unix::process::ExitStatusExt, process::ExitStatus};
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 #[cfg(not(target_os = "netbsd"))]
@@ -105,6 +105,6 @@ pub(super) fn overrun(status: ExitStatus, is_in_need: bool, oom_kills_before: Op
 
 /// Whole seconds, which is what the system counts in.
 #[cfg(not(target_os = "netbsd"))]
-pub(super) fn whole_seconds(time: Duration) -> u64 {
+pub(super) fn whole_seconds(time: std::time::Duration) -> u64 {
     (time.as_secs() + u64::from(time.subsec_nanos() > 0)).max(1)
 }
