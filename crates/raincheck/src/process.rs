@@ -19,6 +19,7 @@ mod page;
 mod poller;
 mod rest;
 mod serve;
+mod socket;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod stack;
 mod wire;
@@ -39,7 +40,7 @@ pub use self::serve::serve_if_worker;
 #[cfg(fuzzing)]
 pub use self::wire::check as check_frames;
 use self::{
-    limits::{Limits, overrun, whole_seconds},
+    limits::{Limits, overrun},
     link::{END, Link, STDERR, TOKENS},
     page::PLACES,
     poller::Poller,
@@ -83,6 +84,25 @@ use crate::{
 ///
 /// Dropping the pool waits for all its tasks, those in the queue included; while unwinding from a panic it cancels
 /// those in the queue instead, and does not wait.
+///
+/// # Systems
+///
+/// It is made for Linux, where all of it is tested. For macOS, FreeBSD and NetBSD it is known to compile, and has not been
+/// run. What is different there:
+///
+/// - Daemons are not found, as said above. Of a worker that ends while something it has started has its socket still,
+///   the end is heard only when that ends, too.
+/// - The workers are started from the path of this program; if another program is there by then, they are that one, and
+///   refused if it speaks another version of the protocol. On Linux they are always this one.
+/// - No `memory_ceiling`; and whether the system had no memory left when it killed a worker is not known, nor whether a
+///   stack overflowed. On macOS [`memory_limit`](ProcessPoolBuilder::memory_limit) does nothing; on NetBSD there is no
+///   `processor_time`.
+/// - No `channel` on macOS, whose sockets do not keep messages apart. There a program that another thread starts in the
+///   instant in which a descriptor comes in inherits it.
+/// - Memory that a [`Blob`](crate::Blob) crosses in cannot be sealed against being made smaller by the other side, which
+///   is this program too.
+///
+/// On Windows there is no such pool: the feature `process` adds nothing.
 ///
 /// # Examples
 ///
@@ -212,9 +232,10 @@ impl ProcessPoolBuilder {
     /// Gives each task so much processor time, in whole seconds, at least one. A task that uses it up is ended with its
     /// worker, by SIGXCPU; [`Death::overran`] says so. What it starts has the same time again, each. In a
     /// [`map`](Executor::map) each input has it.
+    #[cfg(not(target_os = "netbsd"))]
     #[must_use]
     pub fn processor_time(mut self, limit: Duration) -> Self {
-        self.limits.processor_time = Some(whole_seconds(limit));
+        self.limits.processor_time = Some(limits::whole_seconds(limit));
         self
     }
 

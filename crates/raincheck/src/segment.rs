@@ -449,6 +449,7 @@ pub(crate) fn attach(held: Held) -> u64 {
 }
 
 /// Has a descriptor go with the message that this thread writes. Says what it is called there.
+#[cfg(not(target_vendor = "apple"))]
 pub(crate) fn attach_file(file: &Arc<OwnedFd>) -> u64 {
     attach(Held::File(NEXT_KEY.fetch_add(1, Ordering::Relaxed), Arc::clone(file)))
 }

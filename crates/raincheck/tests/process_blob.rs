@@ -1,7 +1,9 @@
 //! Many bytes as arguments and values: shared by processes, and gone when nobody holds them.
 #![cfg(all(feature = "process", unix))]
 
-use std::{fs, io, time::Duration};
+#[cfg(target_os = "linux")]
+use std::fs;
+use std::{io, time::Duration};
 
 use raincheck::{Blob, Executor, Inline, Outcome, ProcessPool, TaskError, TaskFuture, ThreadPool};
 use serde::{Deserialize, Serialize};

@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use raincheck::{Death, Executor, Limit, Outcome, ProcessPool, TaskError, TaskFuture};
+#[cfg(target_os = "linux")]
+use raincheck::{Death, Limit};
+use raincheck::{Executor, Outcome, ProcessPool, TaskError, TaskFuture};
 
 /// Longer than anything takes here.
 const TOO_LONG: Duration = Duration::from_secs(30);
@@ -16,6 +18,7 @@ fn claim<T: Send + 'static>(future: TaskFuture<T>) -> Outcome<T> {
     future.result_timeout(TOO_LONG).unwrap_or_else(|future| panic!("it hangs: {future:?}"))
 }
 
+#[cfg(target_os = "linux")]
 #[track_caller]
 fn death<T: std::fmt::Debug>(outcome: Outcome<T>) -> Death {
     match outcome {

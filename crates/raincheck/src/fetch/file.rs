@@ -17,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use rustix::{
-    fs::{self, AtFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps},
+    fs::{self, AtFlags, Mode, OFlags, Timespec, Timestamps},
     io::Errno,
 };
 
@@ -388,7 +388,7 @@ fn rename(from: &OwnedFd, old: &OsStr, to: &OwnedFd, new: &OsStr, taken: Taken) 
     if taken == Taken::Replace {
         return Ok(fs::renameat(from, old, to, new)?);
     }
-    match fs::renameat_with(from, old, to, new, RenameFlags::NOREPLACE) {
+    match rename_if_free(from, old, to, new) {
         // File systems that do not know how have hard links, as a rule, which never replace anything either.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
             fs::linkat(from, old, to, new, AtFlags::empty())?;
@@ -431,6 +431,17 @@ fn carry_over(file: &File, to: &OwnedFd, name: &OsStr, taken: Taken) -> io::Resu
 #[cfg(not(target_os = "linux"))]
 fn carry_over(_: &File, _: &OwnedFd, _: &OsStr, _: Taken) -> io::Result<()> {
     Err(Errno::XDEV.into())
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn rename_if_free(from: &OwnedFd, old: &OsStr, to: &OwnedFd, new: &OsStr) -> rustix::io::Result<()> {
+    fs::renameat_with(from, old, to, new, fs::RenameFlags::NOREPLACE)
+}
+
+/// Other systems have no such call.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+fn rename_if_free(_: &OwnedFd, _: &OsStr, _: &OwnedFd, _: &OsStr) -> rustix::io::Result<()> {
+    Err(Errno::NOSYS)
 }
 
 /// Gives the hasher what the file has, from its beginning.

@@ -1,11 +1,10 @@
 //! What a worker may use, and how it is told from its end that it has used it up.
 
-use std::{fs, io, os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
+use std::{fs, io, os::unix::process::ExitStatusExt, process::ExitStatus};
 
-use rustix::{
-    process::{Resource, Rlimit, Signal, getrlimit, setrlimit},
-    time::{ClockId, clock_gettime},
-};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+#[cfg(not(target_os = "netbsd"))]
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::Limit;
 
@@ -46,11 +45,14 @@ impl Limits {
 
     /// Gives the task that starts now its processor time: this much more than is used up.
     pub(super) fn begin_task(&self) {
-        let Some(seconds) = self.processor_time else { return };
-        let used = clock_gettime(ClockId::ProcessCPUTime);
-        let used = u64::try_from(used.tv_sec).unwrap_or(0) + u64::from(used.tv_nsec > 0);
-        // A limit that can be set once can be set again.
-        let _ = limit(Resource::Cpu, used + seconds);
+        // There is no such clock on NetBSD, and so no such limit.
+        #[cfg(not(target_os = "netbsd"))]
+        if let Some(seconds) = self.processor_time {
+            let used = clock_gettime(ClockId::ProcessCPUTime);
+            let used = u64::try_from(used.tv_sec).unwrap_or(0) + u64::from(used.tv_nsec > 0);
+            // A limit that can be set once can be set again.
+            let _ = limit(Resource::Cpu, used + seconds);
+        }
     }
 
     /// Whether this process has more memory of its own than it is to have.
@@ -102,6 +104,7 @@ pub(super) fn overrun(status: ExitStatus, is_in_need: bool, oom_kills_before: Op
 }
 
 /// Whole seconds, which is what the system counts in.
-pub(super) fn whole_seconds(time: Duration) -> u64 {
+#[cfg(not(target_os = "netbsd"))]
+pub(super) fn whole_seconds(time: std::time::Duration) -> u64 {
     (time.as_secs() + u64::from(time.subsec_nanos() > 0)).max(1)
 }

@@ -16,16 +16,14 @@ use std::{
     time::Instant,
 };
 
-use rustix::{
-    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags},
-    process::Pid,
-};
+use rustix::process::Pid;
 
 use super::{
     Act, Core, kin, limits,
     page::Page,
     poller::Interest,
     serve::Hello,
+    socket,
     wire::{Frame, HEAD, Inbox, Kind, Stranger, Whole, greeting},
 };
 use crate::{
@@ -160,7 +158,7 @@ impl Link {
         attached: &Attached,
     ) -> io::Result<Arc<Self>> {
         let (page, page_file) = Page::new()?;
-        let (ours, theirs) = UnixStream::pair()?;
+        let (ours, theirs) = socket::pair()?;
         let (pipe, bell) = io::pipe()?;
         let mark = kin::new_mark();
         let mut child = Command::new(program)
@@ -205,11 +203,7 @@ impl Link {
 
     fn introduce(self: &Arc<Self>, descriptors: &[OwnedFd; 2], hello: &Hello, attached: &Attached) -> io::Result<()> {
         let descriptors = descriptors.each_ref().map(AsFd::as_fd);
-        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-        let greeting = greeting();
-        match rustix::net::sendmsg(&self.socket, &[io::IoSlice::new(&greeting)], &mut ancillary, SendFlags::NOSIGNAL) {
+        match socket::send_with(&self.socket, &greeting(), &descriptors) {
             // It has ended already, which whoever listens to it will see.
             Ok(_) | Err(rustix::io::Errno::PIPE) => {}
             Err(error) => return Err(error.into()),
@@ -588,11 +582,7 @@ pub(super) fn with_descriptor(going: &Going) -> io::Result<Vec<u8>> {
 
 /// Sends bytes, and with them a descriptor.
 pub(super) fn send_with(socket: &UnixStream, bytes: &[u8], held: &Held) -> rustix::io::Result<usize> {
-    let files: Vec<_> = held.file().into_iter().collect();
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    ancillary.push(SendAncillaryMessage::ScmRights(&files));
-    rustix::net::sendmsg(socket, &[io::IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)
+    socket::send_with(socket, bytes, held.file().as_slice())
 }
 
 impl Outbox {
@@ -628,7 +618,7 @@ impl Outbox {
             // The descriptor goes with the first byte.
             let sent = match chunk {
                 Chunk::With(_, held) if self.sent == 0 => send_with(socket, rest, held),
-                _ => rustix::net::send(socket, rest, SendFlags::NOSIGNAL),
+                _ => socket::send(socket, rest),
             };
             match sent {
                 Ok(count) => self.sent += count,

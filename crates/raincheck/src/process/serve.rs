@@ -16,16 +16,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{
-    fs::{Mode, OFlags},
-    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags},
-};
+use rustix::fs::{Mode, OFlags};
 
 use super::{
     boot, kin,
     limits::{LimitParts, Limits},
     link::{send_with, with_descriptor},
     page::Page,
+    socket,
     wire::{FAILED, FILES, Frame, GREETING, GROUP, HEAD, Inbox, Kind, OBSERVED, SPENT, Whole, greeting, is_greeted},
 };
 use crate::{
@@ -143,19 +141,9 @@ fn take_stdin() -> io::Result<OwnedFd> {
 /// Receives the parent's greeting, and what cannot be said in bytes: the page, and the pipe to listen to.
 fn receive_descriptors(socket: &UnixStream) -> io::Result<[OwnedFd; 2]> {
     let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut greeting = [0; GREETING];
-    let come = {
-        let room = &mut [io::IoSliceMut::new(&mut greeting)];
-        rustix::net::recvmsg(socket, room, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?.bytes
-    };
     let mut descriptors = Vec::new();
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(received) = message {
-            descriptors.extend(received);
-        }
-    }
+    let come = socket::receive(socket, &mut greeting, &mut descriptors)?;
     let mut socket = socket;
     socket.read_exact(&mut greeting[come..])?;
     is_greeted(&greeting).map_err(|stranger| invalid(format!("who has started it is no parent for it: {stranger}")))?;

@@ -10,7 +10,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use super::socket;
 
 /// Which version of the conversation this is: to be raised with every change of what the two sides say to each other or
 /// share, since they may have been built from different sources.
@@ -241,21 +241,9 @@ impl Inbox {
             larger[..self.come].copy_from_slice(&self.bytes[..self.come]);
             self.bytes = larger;
         }
+        let room = &mut self.bytes[self.come..];
         // The system hands over the descriptors of one message at a time, and ours have one each.
-        let mut space = [mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let come = loop {
-            let room = &mut [io::IoSliceMut::new(&mut self.bytes[self.come..])];
-            match rustix::net::recvmsg(&from, room, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
-                Err(rustix::io::Errno::INTR) => {}
-                received => break received?.bytes,
-            }
-        };
-        for message in ancillary.drain() {
-            if let RecvAncillaryMessage::ScmRights(files) = message {
-                self.files.extend(files);
-            }
-        }
+        let come = rustix::io::retry_on_intr(|| socket::receive(&from, room, &mut self.files))?;
         self.come += come;
         Ok(come)
     }

@@ -1,0 +1,75 @@
+//! Bytes through a socket, and descriptors that go along. What systems differ in stands here.
+
+use std::{
+    io::IoSlice,
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::unix::net::UnixStream,
+};
+
+use rustix::{
+    io::Result,
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags},
+};
+
+/// How many descriptors go with one message at most.
+const MOST_FILES: usize = 2;
+
+/// A pair of sockets. To write where nobody reads is an error, and no signal.
+pub(super) fn pair() -> std::io::Result<(UnixStream, UnixStream)> {
+    let pair = UnixStream::pair()?;
+    #[cfg(target_vendor = "apple")]
+    for end in [&pair.0, &pair.1] {
+        rustix::net::sockopt::set_socket_nosigpipe(end, true)?;
+    }
+    Ok(pair)
+}
+
+/// Sends bytes. How many were sent comes back.
+pub(super) fn send(socket: &UnixStream, bytes: &[u8]) -> Result<usize> {
+    rustix::net::send(socket, bytes, WITHOUT_SIGNAL)
+}
+
+/// Sends bytes, and with the first of them descriptors, of which there are few.
+pub(super) fn send_with(socket: &UnixStream, bytes: &[u8], files: &[BorrowedFd<'_>]) -> Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(files));
+    rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, WITHOUT_SIGNAL)
+}
+
+/// Receives bytes into `room`, and the descriptors that came with them, which no program inherits that is started from
+/// here. How many bytes have come comes back.
+pub(super) fn receive(socket: impl AsFd, room: &mut [u8], files: &mut Vec<OwnedFd>) -> Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let room = &mut [std::io::IoSliceMut::new(room)];
+    let come = rustix::net::recvmsg(socket, room, &mut ancillary, TO_BE_CLOSED)?.bytes;
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            files.extend(received.inspect(close_in_others));
+        }
+    }
+    Ok(come)
+}
+
+#[cfg(not(target_vendor = "apple"))]
+const WITHOUT_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(not(target_vendor = "apple"))]
+const TO_BE_CLOSED: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+
+#[cfg(not(target_vendor = "apple"))]
+fn close_in_others(_: &OwnedFd) {}
+
+/// There the socket is told once.
+#[cfg(target_vendor = "apple")]
+const WITHOUT_SIGNAL: SendFlags = SendFlags::empty();
+#[cfg(target_vendor = "apple")]
+const TO_BE_CLOSED: RecvFlags = RecvFlags::empty();
+
+/// A program that another thread starts just before this inherits it still.
+#[cfg(target_vendor = "apple")]
+fn close_in_others(file: &OwnedFd) {
+    // A descriptor that has just come is one that can be told.
+    let _ = rustix::io::fcntl_setfd(file, rustix::io::FdFlags::CLOEXEC);
+}
