@@ -17,7 +17,7 @@ use crate::{
     event::{Ending, Lane},
     panics::{self, discard},
     scope::Open,
-    sync::{AtomicU8, Mutex, Ordering, Thread, lock},
+    sync::{AtomicU8, Mutex, NOT_POISONED, Ordering, Thread, lock},
     task::Body,
     timer::TimeLimit,
     trampoline,
@@ -187,6 +187,8 @@ pub(crate) trait Claim<T>: Send + Sync {
     fn error(&self) -> Option<TaskError>;
     /// Takes the outcome away. `None` if there is none yet, or no longer.
     fn claim(&self) -> Option<Outcome<T>>;
+    /// The same for who holds the caller's end no longer: without locking, if nobody else has to do with the task.
+    fn claim_and_leave(self: Arc<Self>) -> Option<Outcome<T>>;
     /// Adds one who wants to know. Given back if the task is done already, so that the caller can act at once.
     fn watch(&self, watcher: Watcher<T>) -> Result<(), Watcher<T>>;
     /// Forgets those who no longer want to know.
@@ -410,11 +412,15 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
     fn claim(&self) -> Option<Outcome<B::Output>> {
         let mut inner = lock(&self.inner);
         match inner.stage {
-            Stage::Done(_) => match mem::replace(&mut inner.stage, Stage::Claimed) {
-                Stage::Done(outcome) => Some(outcome),
-                _ => unreachable!("the stage was just seen to be done"),
-            },
+            Stage::Done(_) => mem::replace(&mut inner.stage, Stage::Claimed).into_outcome(),
             Stage::Pending(_) | Stage::Running | Stage::Settling(_) | Stage::Claimed => None,
+        }
+    }
+
+    fn claim_and_leave(self: Arc<Self>) -> Option<Outcome<B::Output>> {
+        match Arc::try_unwrap(self) {
+            Ok(cell) => cell.inner.into_inner().expect(NOT_POISONED).stage.into_outcome(),
+            Err(this) => Claim::claim(&*this),
         }
     }
 
@@ -623,6 +629,13 @@ impl<B: Body> Inner<B, B::Output> {
 }
 
 impl<B, T> Stage<B, T> {
+    fn into_outcome(self) -> Option<Outcome<T>> {
+        match self {
+            Self::Done(outcome) => Some(outcome),
+            Self::Pending(_) | Self::Running | Self::Settling(_) | Self::Claimed => None,
+        }
+    }
+
     /// Goes on from pending, and hands out the work. `None` if this stage is another.
     fn leave_pending(&mut self, next: Self) -> Option<B> {
         match self {
@@ -672,3 +685,10 @@ impl<T> Watchers<T> {
         }
     }
 }
+
+#[cfg(all(target_pointer_width = "64", not(raincheck_loom)))]
+const _: () = {
+    type Small = Cell<crate::task::ClosureBody<fn() -> u64>, u64>;
+    // The allocation has two counts beside it. With 64 bytes in all, an allocator's own word makes them 80.
+    assert!(mem::size_of::<Small>() + 2 * mem::size_of::<usize>() == 56, "a small task costs 56 bytes");
+};
