@@ -530,7 +530,7 @@ pub(crate) fn write_error(error: &TaskError, to: &mut Vec<u8>) {
     let (kind, text, place) = match error {
         TaskError::Panicked(panic) => (0, panic.message().to_owned(), panic.place().map(ToOwned::to_owned)),
         TaskError::Cancelled => (1, String::new(), None),
-        TaskError::NotCarried(why) => (2, why.to_string(), None),
+        TaskError::NotCarried(why) => (2, String::clone(why), None),
         TaskError::WorkerLost(lost) => (3, lost.reason().to_owned(), None),
         TaskError::Refused => (4, String::new(), None),
         TaskError::ShutDown => (5, String::new(), None),

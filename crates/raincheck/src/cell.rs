@@ -1,6 +1,6 @@
 //! What the two ends of a future share: the work, then its outcome.
 //!
-//! A task is pending, then running, then done; cancelling takes it from pending straight to done. One mutex guards
+//! A task is pending, then running, then done; cancelling takes it from pending straight to done. One lock guards
 //! the stage and the list of those who watch it, so there is no memory ordering to reason about. Beside it stands one
 //! atomic byte that says "done" and "asked to stop" to those who must look without locking.
 //!
@@ -17,7 +17,7 @@ use crate::{
     event::{Ending, Lane},
     panics::{self, discard},
     scope::Open,
-    sync::{AtomicU8, Mutex, Ordering, Thread, lock},
+    sync::{AtomicU8, Brief, Ordering, Thread},
     task::Body,
     timer::TimeLimit,
     trampoline,
@@ -29,7 +29,7 @@ pub(crate) struct Cell<B, T, X = ()> {
     flags: Flags,
     /// The executor whose workers may run the task while they wait for it.
     home: Home,
-    inner: Mutex<Inner<B, T>>,
+    inner: Brief<Inner<B, T>>,
     /// What is agreed beyond the default: who observes, how long it may take.
     terms: X,
 }
@@ -187,6 +187,8 @@ pub(crate) trait Claim<T>: Send + Sync {
     fn error(&self) -> Option<TaskError>;
     /// Takes the outcome away. `None` if there is none yet, or no longer.
     fn claim(&self) -> Option<Outcome<T>>;
+    /// The same for who holds the caller's end no longer: without locking, if nobody else has to do with the task.
+    fn claim_and_leave(self: Arc<Self>) -> Option<Outcome<T>>;
     /// Adds one who wants to know. Given back if the task is done already, so that the caller can act at once.
     fn watch(&self, watcher: Watcher<T>) -> Result<(), Watcher<T>>;
     /// Forgets those who no longer want to know.
@@ -253,21 +255,21 @@ impl<B: Body, X: Terms> Cell<B, B::Output, X> {
         Self {
             flags: Flags(AtomicU8::new(0)),
             home,
-            inner: Mutex::new(Inner { stage: Stage::Pending(body), watchers: Watchers(None) }),
+            inner: Brief::new(Inner { stage: Stage::Pending(body), watchers: Watchers(None) }),
             terms,
         }
     }
 
     /// Takes the task for the calling worker. `None` if someone else was first, or it was cancelled.
     pub(crate) fn start(&self) -> Option<B> {
-        lock(&self.inner).leave_pending(Stage::Running)
+        self.inner.lock().leave_pending(Stage::Running)
     }
 
     /// Hands in the outcome, shows it to the callbacks and wakes everyone who waits for it.
     ///
     /// Says whether this was the task's outcome; `false` if it had one already.
     pub(crate) fn settle(&self, outcome: Outcome<B::Output>) -> bool {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         match inner.stage {
             Stage::Pending(_) | Stage::Running => {}
             Stage::Settling(_) | Stage::Done(_) | Stage::Claimed => {
@@ -305,7 +307,7 @@ impl<B: Body, X: Terms> Cell<B, B::Output, X> {
         let mut waiting = Vec::new();
         let mut consumer: Option<Consumer<B::Output>> = None;
         loop {
-            let mut inner = lock(&self.inner);
+            let mut inner = self.inner.lock();
             let Some(watchers) = inner.watchers.0.take() else {
                 match consumer {
                     None => inner.stage = Stage::Done(outcome),
@@ -392,7 +394,7 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
     }
 
     fn is_running(&self) -> bool {
-        match lock(&self.inner).stage {
+        match self.inner.lock().stage {
             Stage::Running => true,
             Stage::Pending(ref body) => body.has_begun(),
             Stage::Settling(_) | Stage::Done(_) | Stage::Claimed => false,
@@ -400,7 +402,7 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
     }
 
     fn error(&self) -> Option<TaskError> {
-        match &lock(&self.inner).stage {
+        match &self.inner.lock().stage {
             Stage::Done(Err(error)) => Some(error.clone()),
             Stage::Settling(error) => error.as_deref().cloned(),
             Stage::Done(Ok(_)) | Stage::Pending(_) | Stage::Running | Stage::Claimed => None,
@@ -408,18 +410,22 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
     }
 
     fn claim(&self) -> Option<Outcome<B::Output>> {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         match inner.stage {
-            Stage::Done(_) => match mem::replace(&mut inner.stage, Stage::Claimed) {
-                Stage::Done(outcome) => Some(outcome),
-                _ => unreachable!("the stage was just seen to be done"),
-            },
+            Stage::Done(_) => mem::replace(&mut inner.stage, Stage::Claimed).into_outcome(),
             Stage::Pending(_) | Stage::Running | Stage::Settling(_) | Stage::Claimed => None,
         }
     }
 
+    fn claim_and_leave(self: Arc<Self>) -> Option<Outcome<B::Output>> {
+        match Arc::try_unwrap(self) {
+            Ok(cell) => cell.inner.into_inner().stage.into_outcome(),
+            Err(this) => Claim::claim(&*this),
+        }
+    }
+
     fn watch(&self, watcher: Watcher<B::Output>) -> Result<(), Watcher<B::Output>> {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         match (&inner.stage, &watcher) {
             // A late look at the outcome needs the thread that shows it, and that is this one.
             (Stage::Done(_), Watcher::Callback(_) | Watcher::Consumer(_)) => {
@@ -443,7 +449,7 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
     }
 
     fn unwatch(&self, is_one: &dyn Fn(&Watcher<B::Output>) -> bool) {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         let Some(list) = &mut inner.watchers.0 else { return };
         let removed: Vec<_> = list.extract_if(.., |watcher| is_one(watcher)).collect();
         drop(inner);
@@ -451,7 +457,7 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
     }
 
     fn cancel(&self) -> Cancel {
-        let mut inner = lock(&self.inner);
+        let mut inner = self.inner.lock();
         let left = inner.leave_pending(Stage::Settling(None));
         let hook = inner.watchers.take_on_cancel();
         if let Some(body) = left {
@@ -491,7 +497,7 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
 
     #[cfg(all(feature = "process", unix))]
     fn attend(&self) -> Option<Arc<dyn Away>> {
-        match &lock(&self.inner).stage {
+        match &self.inner.lock().stage {
             Stage::Pending(body) => body.written()?.away(),
             Stage::Running | Stage::Settling(_) | Stage::Done(_) | Stage::Claimed => None,
         }
@@ -524,7 +530,7 @@ impl<B: Body, X: Terms> Runnable for Cell<B, B::Output, X> {
     }
 
     fn refuse(&self, error: TaskError) {
-        let body = lock(&self.inner).leave_pending(Stage::Settling(None));
+        let body = self.inner.lock().leave_pending(Stage::Settling(None));
         if let Some(body) = body {
             discard(body);
             self.announce(Err(error));
@@ -544,7 +550,7 @@ impl<B: Body, X: Terms> Runnable for Cell<B, B::Output, X> {
 #[cfg(all(feature = "process", unix))]
 impl<B: Body, X: Terms> Remote for Cell<B, B::Output, X> {
     fn written(&self) -> Option<Arc<Written>> {
-        match &lock(&self.inner).stage {
+        match &self.inner.lock().stage {
             Stage::Pending(body) => body.written().cloned(),
             Stage::Running | Stage::Settling(_) | Stage::Done(_) | Stage::Claimed => None,
         }
@@ -563,7 +569,7 @@ impl<B: Body, X: Terms> Remote for Cell<B, B::Output, X> {
     }
 
     fn begin(&self, lane: Lane) -> Option<Duration> {
-        let left = lock(&self.inner).leave_pending(Stage::Running);
+        let left = self.inner.lock().leave_pending(Stage::Running);
         drop(left);
         self.terms.started(lane);
         self.terms.time_limit()
@@ -584,7 +590,7 @@ impl<B: Body, X: Terms> Inside for Cell<B, B::Output, X> {
     }
 
     fn overrun(&self, limit: Duration) -> bool {
-        let hook = lock(&self.inner).watchers.take_on_cancel();
+        let hook = self.inner.lock().watchers.take_on_cancel();
         // The outcome comes first: a task that is told before could return, and be in time with that.
         let was_running = self.settle(Err(TaskError::TimedOut { limit }));
         if was_running {
@@ -623,6 +629,13 @@ impl<B: Body> Inner<B, B::Output> {
 }
 
 impl<B, T> Stage<B, T> {
+    fn into_outcome(self) -> Option<Outcome<T>> {
+        match self {
+            Self::Done(outcome) => Some(outcome),
+            Self::Pending(_) | Self::Running | Self::Settling(_) | Self::Claimed => None,
+        }
+    }
+
     /// Goes on from pending, and hands out the work. `None` if this stage is another.
     fn leave_pending(&mut self, next: Self) -> Option<B> {
         match self {
@@ -672,3 +685,10 @@ impl<T> Watchers<T> {
         }
     }
 }
+
+#[cfg(all(target_pointer_width = "64", not(raincheck_loom)))]
+const _: () = {
+    type Small = Cell<crate::task::ClosureBody<fn() -> u64>, u64>;
+    // The allocation has two counts beside it. With 64 bytes in all, an allocator's own word makes them 80.
+    assert!(mem::size_of::<Small>() + 2 * mem::size_of::<usize>() == 56, "a small task costs 56 bytes");
+};

@@ -25,7 +25,7 @@ pub enum TaskError {
     WorkerLost(Box<Lost>),
     /// The task could not be carried to where it would have run, or its value could not be carried back; why, and what
     /// to do about it.
-    NotCarried(Box<str>),
+    NotCarried(Box<String>),
     /// The executor's queue was full, and the executor was told to refuse work then.
     Refused,
     /// The executor was shut down before the task was handed to it.
@@ -85,8 +85,8 @@ impl TaskError {
         Self::WorkerLost(Box::new(Lost { reason: death.to_string(), death: Some(death) }))
     }
 
-    pub(crate) fn not_carried(why: impl Into<Box<str>>) -> Self {
-        Self::NotCarried(why.into())
+    pub(crate) fn not_carried(why: impl Into<String>) -> Self {
+        Self::NotCarried(Box::new(why.into()))
     }
 
     pub(crate) fn panicked(message: String, place: Option<String>) -> Self {

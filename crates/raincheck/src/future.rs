@@ -40,16 +40,22 @@ use crate::{
 /// ```
 #[must_use = "a future that is dropped lets its task run on, but its outcome is lost"]
 pub struct TaskFuture<T> {
-    cell: Arc<dyn Claim<T>>,
+    /// `None` only while it goes, its outcome being claimed.
+    cell: Option<Arc<dyn Claim<T>>>,
 }
 
 impl<T: Send + 'static> TaskFuture<T> {
     pub(crate) fn of(cell: Arc<dyn Claim<T>>) -> Self {
-        Self { cell }
+        Self { cell: Some(cell) }
     }
 
     pub(crate) fn cell(&self) -> &Arc<dyn Claim<T>> {
-        &self.cell
+        self.cell.as_ref().expect("it is given away by who takes the future")
+    }
+
+    /// The outcome, which is there.
+    fn claim(mut self) -> Outcome<T> {
+        self.cell.take().and_then(Claim::claim_and_leave).expect(CLAIMED_ONCE)
     }
 
     /// Returns a future that is done, with this outcome.
@@ -79,7 +85,7 @@ impl<T: Send + 'static> TaskFuture<T> {
     /// If the future has already given its outcome to an `.await`.
     pub fn result(self) -> Outcome<T> {
         self.wait();
-        self.cell.claim().expect(CLAIMED_ONCE)
+        self.claim()
     }
 
     /// Returns the outcome if it comes within `limit`, and otherwise the future itself, whose task goes on.
@@ -95,28 +101,28 @@ impl<T: Send + 'static> TaskFuture<T> {
         if !self.is_done() {
             return Err(self);
         }
-        Ok(self.cell.claim().expect(CLAIMED_ONCE))
+        Ok(self.claim())
     }
 
     /// Blocks until the task is done; see [`result`](Self::result) for what that means inside a task.
     pub fn wait(&self) {
-        wait_for(&self.cell, None);
+        wait_for(self.cell(), None);
     }
 
     /// Blocks until the task is done, or `limit` has passed. Returns whether it is done.
     pub fn wait_timeout(&self, limit: Duration) -> bool {
         // A limit beyond the clock's range is none.
-        wait_for(&self.cell, Instant::now().checked_add(limit))
+        wait_for(self.cell(), Instant::now().checked_add(limit))
     }
 
     /// Whether the task has its outcome, cancelled included. Never blocks.
     pub fn is_done(&self) -> bool {
-        self.cell.flags().is_done()
+        self.cell().flags().is_done()
     }
 
     /// Whether a worker has started the task, and it has no outcome yet. Never blocks.
     pub fn is_running(&self) -> bool {
-        self.cell.is_running()
+        self.cell().is_running()
     }
 
     /// Whether the task is done without a value because it was cancelled. Never blocks.
@@ -126,7 +132,7 @@ impl<T: Send + 'static> TaskFuture<T> {
 
     /// Why the task has no value; `None` if it has one, or no outcome yet. Never blocks.
     pub fn error(&self) -> Option<TaskError> {
-        self.cell.error()
+        self.cell().error()
     }
 
     /// Cancels the task, as far as that can be done, and says how far that was.
@@ -135,12 +141,12 @@ impl<T: Send + 'static> TaskFuture<T> {
     /// dropped, and everyone who waits for it is woken. One that runs on a thread is told, and sees it when it asks
     /// [`cancelled`](crate::cancelled()). An async one is dropped at its next await. Does not block.
     pub fn cancel(&self) -> Cancel {
-        self.cell.cancel()
+        self.cell().cancel()
     }
 
     /// Makes dropping this future cancel its task.
     pub fn cancel_on_drop(self) -> Self {
-        self.cell.flags().set_cancel_on_drop();
+        self.cell().flags().set_cancel_on_drop();
         self
     }
 
@@ -165,7 +171,7 @@ impl<T: Send + 'static> TaskFuture<T> {
     /// ```
     pub fn on_done(&self, look: impl FnOnce(&Outcome<T>) + Send + 'static) {
         // Given back only if the outcome is claimed, and then nobody can show it.
-        drop(self.cell.watch(Watcher::Callback(Box::new(look))));
+        drop(self.cell().watch(Watcher::Callback(Box::new(look))));
     }
 
     /// Returns a future that many can hold, and each can claim.
@@ -299,9 +305,9 @@ impl<T: Send + 'static> TaskFuture<T> {
 
     /// Hands the outcome to `taker` when it comes, in this caller's stead.
     pub(crate) fn consume(self, taker: impl FnOnce(Outcome<T>) + Send + 'static) {
-        self.cell.flags().take_cancel_on_drop();
+        self.cell().flags().take_cancel_on_drop();
         // Given back only if the outcome is claimed already, by an `.await`.
-        assert!(self.cell.watch(Watcher::Consumer(Box::new(taker))).is_ok(), "{CLAIMED_ONCE}");
+        assert!(self.cell().watch(Watcher::Consumer(Box::new(taker))).is_ok(), "{CLAIMED_ONCE}");
     }
 
     /// Makes the future whose promise `next` keeps, once it has this one's outcome.
@@ -309,8 +315,8 @@ impl<T: Send + 'static> TaskFuture<T> {
         let (promise, future) = promise();
         let stop = self.canceller();
         promise.on_cancel(move || stop());
-        if self.cell.flags().take_cancel_on_drop() {
-            future.cell.flags().set_cancel_on_drop();
+        if self.cell().flags().take_cancel_on_drop() {
+            future.cell().flags().set_cancel_on_drop();
         }
         self.consume(move |outcome| next(outcome, promise));
         future
@@ -318,7 +324,7 @@ impl<T: Send + 'static> TaskFuture<T> {
 
     /// How to cancel the task without keeping it alive.
     pub(crate) fn canceller(&self) -> Canceller {
-        let task = Arc::downgrade(&self.cell);
+        let task = Arc::downgrade(self.cell());
         Arc::new(move || task.upgrade().map_or(Cancel::TooLate, |task| task.cancel()))
     }
 }
@@ -377,8 +383,8 @@ impl<T: Send + 'static> TaskFuture<TaskFuture<T>> {
                 stop()
             }
         });
-        if self.cell.flags().take_cancel_on_drop() {
-            future.cell.flags().set_cancel_on_drop();
+        if self.cell().flags().take_cancel_on_drop() {
+            future.cell().flags().set_cancel_on_drop();
         }
         self.consume(move |outcome| match outcome {
             Ok(inner) => {
@@ -399,18 +405,20 @@ impl<T: Send + 'static> Future for TaskFuture<T> {
     type Output = Outcome<T>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
-        if !self.is_done() && self.cell.watch(Watcher::Waker(0, cx.waker().clone())).is_ok() {
+        if !self.is_done() && self.cell().watch(Watcher::Waker(0, cx.waker().clone())).is_ok() {
             context::note_await();
             return Poll::Pending;
         }
-        Poll::Ready(self.cell.claim().expect(CLAIMED_ONCE))
+        Poll::Ready(self.cell().claim().expect(CLAIMED_ONCE))
     }
 }
 
 impl<T> Drop for TaskFuture<T> {
     fn drop(&mut self) {
-        if self.cell.flags().take_cancel_on_drop() {
-            self.cell.cancel();
+        if let Some(cell) = &self.cell
+            && cell.flags().take_cancel_on_drop()
+        {
+            cell.cancel();
         }
     }
 }

@@ -56,6 +56,8 @@ extern crate self as raincheck;
 
 #[cfg(feature = "task")]
 mod blob;
+#[cfg(any(test, not(raincheck_loom)))]
+mod brief;
 #[cfg(feature = "task")]
 mod call;
 #[cfg(all(feature = "process", unix))]

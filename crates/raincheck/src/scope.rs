@@ -1,7 +1,7 @@
 //! Tasks that borrow from the caller, which waits for them.
 //!
-//! Here and in `pieces` the core has unsafe code: an executor takes only what lives for ever, and these tasks do not. They
-//! are done before what they borrow is gone, and that is what has to be made sure of here.
+//! Here, in `pieces` and in `brief` the core has unsafe code; here because an executor takes only what lives for ever,
+//! and these tasks do not. They are done before what they borrow is gone, and that is what has to be made sure of.
 
 #![expect(unsafe_code, reason = "an executor takes work for any time to come; that it is done in time is ensured here")]
 

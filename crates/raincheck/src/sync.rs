@@ -20,6 +20,58 @@ pub(crate) use loom::{
     thread::{JoinHandle, Thread, current, park},
 };
 
+#[cfg(all(test, raincheck_loom))]
+pub(crate) use loom::cell::UnsafeCell;
+
+#[cfg(not(raincheck_loom))]
+pub(crate) use crate::brief::Brief;
+
+/// What loom can watch: a cell that is got at inside a closure.
+#[cfg(not(raincheck_loom))]
+#[derive(Default)]
+pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+#[cfg(not(raincheck_loom))]
+impl<T> UnsafeCell<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(std::cell::UnsafeCell::new(value))
+    }
+
+    #[inline]
+    pub(crate) fn with<R>(&self, look: impl FnOnce(*const T) -> R) -> R {
+        look(self.0.get())
+    }
+
+    #[inline]
+    pub(crate) fn with_mut<R>(&self, change: impl FnOnce(*mut T) -> R) -> R {
+        change(self.0.get())
+    }
+
+    pub(crate) fn into_inner(self) -> T {
+        self.0.into_inner()
+    }
+}
+
+/// A mutex in its place: loom makes nothing of a thread that looks again and again, except in the lock's own model.
+#[cfg(raincheck_loom)]
+#[derive(Default)]
+pub(crate) struct Brief<T>(Mutex<T>);
+
+#[cfg(raincheck_loom)]
+impl<T> Brief<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        lock(&self.0)
+    }
+
+    pub(crate) fn into_inner(self) -> T {
+        self.0.into_inner().expect(NOT_POISONED)
+    }
+}
+
 /// loom's own takes no `const { … }` where it is written, but does as an expression.
 #[cfg(raincheck_loom)]
 macro_rules! model_thread_local {
@@ -143,6 +195,25 @@ pub(crate) fn spin_for_another(mut ready: impl FnMut() -> bool) -> bool {
             return false;
         }
     }
+}
+
+/// What a thread does between two looks at a lock that is held for nanoseconds, the more patiently the longer it takes.
+#[cfg(not(raincheck_loom))]
+pub(crate) fn back_off(round: u32) {
+    use std::{hint, thread, time::Duration};
+
+    match round {
+        0..32 => hint::spin_loop(),
+        32..64 => thread::yield_now(),
+        // Yielding lets nobody run whose priority is lower, and the lock may be with one of those.
+        _ => thread::sleep(Duration::from_micros(20)),
+    }
+}
+
+/// In a model the others run before this one looks again.
+#[cfg(all(test, raincheck_loom))]
+pub(crate) fn back_off(_round: u32) {
+    loom::thread::yield_now();
 }
 
 /// Looks so many times, each some nanoseconds after the last, or until `ready` says yes.

@@ -35,8 +35,8 @@ use crate::{
     queue::{Lanes, Queue},
     setup::{Full, Setup, setup_methods, worker_methods},
     sync::{
-        AtomicBool, Condvar, JoinHandle, Mutex, MutexGuard, NOT_POISONED, Ordering, is_finished, linger, lock, spawn,
-        spin,
+        AtomicBool, Brief, Condvar, JoinHandle, Mutex, MutexGuard, NOT_POISONED, Ordering, is_finished, linger, lock,
+        spawn, spin,
     },
     task::Task,
     timer,
@@ -104,13 +104,13 @@ impl ThreadPoolBuilder {
     /// Makes the pool. Its threads are started by the first tasks.
     pub fn build(self) -> ThreadPool {
         panics::note_places();
-        let own_queues = (0..self.setup.workers).map(|_| Mutex::default()).collect();
+        let own_queues = (0..self.setup.workers).map(|_| Brief::default()).collect();
         let core = Arc::new_cyclic(|this| Core {
             this: Weak::clone(this),
             home: Home::new(),
             setup: self.setup,
             stack_size: self.stack_size,
-            waiting: Mutex::default(),
+            waiting: Brief::default(),
             waits: AtomicBool::new(false),
             urgent: AtomicBool::new(false),
             own_queues,
@@ -131,7 +131,7 @@ struct Core {
     home: Home,
     setup: Setup,
     stack_size: Option<usize>,
-    waiting: Mutex<Waiting>,
+    waiting: Brief<Waiting>,
     /// Whether any task waits, for those who look without the lock.
     waits: AtomicBool,
     /// Whether one of them goes before those that a worker has taken already.
@@ -152,10 +152,10 @@ struct Core {
 }
 
 /// Tasks that one worker has taken, and that the others take from it when they have none.
-type OwnQueue = Mutex<VecDeque<Task>>;
+type OwnQueue = Brief<VecDeque<Task>>;
 
 fn pop(own: &OwnQueue) -> Option<Task> {
-    lock(own).pop_front()
+    own.lock().pop_front()
 }
 
 /// The tasks that no worker has taken.
@@ -317,7 +317,7 @@ impl Core {
 
     /// Ends all tasks that have not started, and those to come, since there will be no worker for them.
     fn break_down(&self, error: &TaskError) {
-        lock(&self.waiting).broken = Some(error.clone());
+        self.waiting.lock().broken = Some(error.clone());
         self.end();
         for task in self.drain() {
             task.refuse(error.clone());
@@ -402,7 +402,7 @@ impl Core {
 
     /// Takes a task: one that goes before all others, one of this worker's own, of the pool's, or of another worker's.
     fn take(&self, own: Option<&OwnQueue>, was_short: &mut bool) -> Option<Task> {
-        let mut waiting = lock(&self.waiting);
+        let mut waiting = self.waiting.lock();
         let task = (waiting.queue.pop_urgent())
             .or_else(|| own.and_then(pop))
             .or_else(|| self.take_batch(&mut waiting, own))
@@ -425,7 +425,7 @@ impl Core {
         if batch > 0
             && let Some(own) = own
         {
-            waiting.queue.pop_plain(batch, &mut lock(own));
+            waiting.queue.pop_plain(batch, &mut own.lock());
         }
         Some(task)
     }
@@ -433,7 +433,7 @@ impl Core {
     /// Takes a task from a bounded queue, which knows exactly who has one.
     fn take_bounded(&self) -> Option<Task> {
         let mut threads = lock(&self.threads);
-        let mut waiting = lock(&self.waiting);
+        let mut waiting = self.waiting.lock();
         let task = waiting.queue.pop()?;
         self.note_waiting(&waiting);
         threads.busy += 1;
@@ -502,13 +502,13 @@ impl Core {
 
     /// Whether any task waits for a worker.
     fn has_work(&self) -> bool {
-        let waiting = lock(&self.waiting);
-        waiting.queue.len() > 0 || self.own_queues.iter().any(|own| !lock(own).is_empty())
+        let waiting = self.waiting.lock();
+        waiting.queue.len() > 0 || self.own_queues.iter().any(|own| !own.lock().is_empty())
     }
 
     /// Queues a task, and sees to it that someone comes for it.
     fn push(&self, task: Task) {
-        let mut waiting = lock(&self.waiting);
+        let mut waiting = self.waiting.lock();
         if let Some(error) = waiting.refusal() {
             drop(waiting);
             return task.refuse(error);
@@ -524,7 +524,7 @@ impl Core {
 
     /// Queues a task if there is room in the queue, and gives it back if there is none.
     fn push_bounded(&self, threads: &mut Threads, bound: usize, task: Task) -> Result<Call, Task> {
-        let mut waiting = lock(&self.waiting);
+        let mut waiting = self.waiting.lock();
         if let Some(error) = waiting.refusal() {
             drop(waiting);
             task.refuse(error);
@@ -586,13 +586,13 @@ impl Executor for Core {
     }
 
     fn close(&self) {
-        lock(&self.waiting).closed = true;
+        self.waiting.lock().closed = true;
         self.end();
     }
 
     fn drain(&self) -> Vec<Task> {
-        let mut waiting = lock(&self.waiting);
-        let mut tasks: Vec<Task> = self.own_queues.iter().flat_map(|own| mem::take(&mut *lock(own))).collect();
+        let mut waiting = self.waiting.lock();
+        let mut tasks: Vec<Task> = self.own_queues.iter().flat_map(|own| mem::take(&mut *own.lock())).collect();
         tasks.extend(waiting.queue.take_all());
         self.note_waiting(&waiting);
         drop(waiting);
@@ -650,10 +650,10 @@ impl Host for Core {
         let mut threads = lock(&self.threads);
         threads.blocked += 1;
         self.note(&threads);
-        let mut waiting = lock(&self.waiting);
+        let mut waiting = self.waiting.lock();
         // Whoever blocks does not get to its own tasks.
         for own in self.own_queues.iter().rev() {
-            waiting.queue.push_front(mem::take(&mut *lock(own)));
+            waiting.queue.push_front(mem::take(&mut *own.lock()));
         }
         self.note_waiting(&waiting);
         let has_work = waiting.queue.len() > 0;
@@ -699,7 +699,7 @@ impl Drop for ThreadPool {
 
 impl fmt::Debug for ThreadPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (threads, waiting) = (lock(&self.core.threads).all, lock(&self.core.waiting).queue.len());
+        let (threads, waiting) = (lock(&self.core.threads).all, self.core.waiting.lock().queue.len());
         f.debug_struct("ThreadPool")
             .field("name", &self.core.setup.name)
             .field("workers", &self.core.setup.workers)
