@@ -203,6 +203,9 @@ const SPARE_TIME: Duration = Duration::from_secs(5);
 /// How often one looks before a thread is woken: for about a microsecond, where waking costs several.
 const PATIENCE: usize = 64;
 
+/// A worker that was through with what it took sooner than this waits as long for more to come together.
+const SHORT: Duration = Duration::from_micros(2);
+
 /// No worker takes more tasks at a time.
 const LARGEST_BATCH: usize = 32;
 
@@ -338,8 +341,8 @@ impl Core {
         match self.setup.prepare_worker(Lane::new(lane)) {
             Ok(state) => {
                 let worker = context::become_worker(Arc::clone(&self) as _, Lane::new(lane), state);
-                let mut was_short = false;
-                while let Some(task) = self.next(lane, &mut was_short) {
+                let mut short_since = None;
+                while let Some(task) = self.next(lane, &mut short_since) {
                     task.run(Lane::new(lane));
                     if self.setup.bound.is_some() {
                         lock(&self.threads).busy -= 1;
@@ -366,21 +369,21 @@ impl Core {
         }
     }
 
-    /// The next task for this worker. Sleeps until there is one; `None` when the thread is to end. `was_short` says
-    /// whether the last time only few tasks were left.
-    fn next(&self, lane: usize, was_short: &mut bool) -> Option<Task> {
+    /// The next task for this worker. Sleeps until there is one; `None` when the thread is to end. `short_since`
+    /// says when it last took some, if only few were left then.
+    fn next(&self, lane: usize, short_since: &mut Option<Instant>) -> Option<Task> {
         let own = self.own_queues.get(lane);
         if !self.urgent.load(Ordering::Relaxed)
             && let Some(task) = own.and_then(pop)
         {
             return Some(task);
         }
-        if *was_short {
+        if short_since.is_some_and(|since| since.elapsed() < SHORT) {
             self.let_gather();
         }
         loop {
             if !self.crowded.load(Ordering::Relaxed) {
-                let task = if self.setup.bound.is_some() { self.take_bounded() } else { self.take(own, was_short) };
+                let task = if self.setup.bound.is_some() { self.take_bounded() } else { self.take(own, short_since) };
                 if task.is_some() {
                     return task;
                 }
@@ -396,24 +399,25 @@ impl Core {
     fn let_gather(&self) {
         if self.waits.load(Ordering::Relaxed) {
             // A look at the flag now would take it away from whoever submits.
-            linger(PATIENCE / 4, || false);
+            linger(2 * PATIENCE, || false);
         }
     }
 
     /// Takes a task: one that goes before all others, one of this worker's own, of the pool's, or of another worker's.
-    fn take(&self, own: Option<&OwnQueue>, was_short: &mut bool) -> Option<Task> {
+    fn take(&self, own: Option<&OwnQueue>, short_since: &mut Option<Instant>) -> Option<Task> {
         let mut waiting = self.waiting.lock();
         let task = (waiting.queue.pop_urgent())
             .or_else(|| own.and_then(pop))
             .or_else(|| self.take_batch(&mut waiting, own))
             .or_else(|| self.own_queues.iter().find_map(pop));
         self.note_waiting(&waiting);
-        *was_short = waiting.queue.len() < LARGEST_BATCH;
+        let is_short = waiting.queue.len() < LARGEST_BATCH;
         let should_call = waiting.queue.len() > 0 && self.wanted.load(Ordering::Relaxed);
         drop(waiting);
         if should_call {
             self.call();
         }
+        *short_since = is_short.then(Instant::now);
         task
     }
 
@@ -421,7 +425,7 @@ impl Core {
     fn take_batch(&self, waiting: &mut Waiting, own: Option<&OwnQueue>) -> Option<Task> {
         let task = waiting.queue.pop()?;
         // Few enough that no worker runs dry while another one has several.
-        let batch = (waiting.queue.plain_len() / (2 * self.setup.workers)).min(LARGEST_BATCH - 1);
+        let batch = (waiting.queue.plain_len() / self.setup.workers).min(LARGEST_BATCH - 1);
         if batch > 0
             && let Some(own) = own
         {
