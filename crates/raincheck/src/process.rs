@@ -1281,7 +1281,7 @@ fn take_back(hand: &mut Hand) -> Vec<Task> {
 /// Puts tasks back into the queue that were taken out of it before all that is there.
 fn put_back(queue: &mut Queue, tasks: impl IntoIterator<Item = Task>) {
     let (plain, ranked): (Vec<_>, Vec<_>) = tasks.into_iter().partition(|task| task.priority() == 0);
-    queue.push_front(plain.into());
+    queue.push_front(plain);
     ranked.into_iter().for_each(|task| queue.push(task));
 }
 

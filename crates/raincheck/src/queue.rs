@@ -41,7 +41,10 @@ impl Queue {
     }
 
     /// Puts tasks back before all others of priority 0, in this order.
-    pub(crate) fn push_front(&mut self, tasks: VecDeque<Task>) {
+    pub(crate) fn push_front<I>(&mut self, tasks: I)
+    where
+        I: IntoIterator<Item = Task, IntoIter: DoubleEndedIterator>,
+    {
         tasks.into_iter().rev().for_each(|task| self.plain.push_front(task));
     }
 

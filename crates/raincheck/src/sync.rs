@@ -88,6 +88,50 @@ pub(crate) fn park_timeout(_limit: std::time::Duration) {
     park();
 }
 
+/// What one thread changes all the time, away from what the others look at: two lines of cache, since processors fetch
+/// them in pairs.
+#[repr(align(128))]
+#[derive(Default)]
+pub(crate) struct Apart<T>(T);
+
+impl<T> std::ops::Deref for Apart<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// Tells how long something goes on.
+#[cfg(not(raincheck_loom))]
+pub(crate) struct Stopwatch(std::time::Instant);
+
+#[cfg(not(raincheck_loom))]
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    pub(crate) fn elapsed(&self) -> std::time::Duration {
+        self.0.elapsed()
+    }
+}
+
+/// In a model, what depends on the time would differ from run to run.
+#[cfg(raincheck_loom)]
+pub(crate) struct Stopwatch;
+
+#[cfg(raincheck_loom)]
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Self
+    }
+
+    pub(crate) fn elapsed(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
+}
+
 /// Starts a thread.
 #[cfg(not(raincheck_loom))]
 pub(crate) fn spawn(

@@ -35,8 +35,8 @@ use crate::{
     queue::{Lanes, Queue},
     setup::{Full, Setup, setup_methods, worker_methods},
     sync::{
-        AtomicBool, Brief, Condvar, JoinHandle, Mutex, MutexGuard, NOT_POISONED, Ordering, is_finished, linger, lock,
-        spawn, spin,
+        Apart, AtomicBool, Brief, Condvar, JoinHandle, Mutex, MutexGuard, NOT_POISONED, Ordering, Stopwatch,
+        is_finished, linger, lock, spawn, spin,
     },
     task::Task,
     timer,
@@ -104,13 +104,13 @@ impl ThreadPoolBuilder {
     /// Makes the pool. Its threads are started by the first tasks.
     pub fn build(self) -> ThreadPool {
         panics::note_places();
-        let own_queues = (0..self.setup.workers).map(|_| Brief::default()).collect();
+        let own_queues = (0..self.setup.workers).map(|_| Apart::default()).collect();
         let core = Arc::new_cyclic(|this| Core {
             this: Weak::clone(this),
             home: Home::new(),
             setup: self.setup,
             stack_size: self.stack_size,
-            waiting: Brief::default(),
+            waiting: Apart::default(),
             waits: AtomicBool::new(false),
             urgent: AtomicBool::new(false),
             own_queues,
@@ -131,7 +131,7 @@ struct Core {
     home: Home,
     setup: Setup,
     stack_size: Option<usize>,
-    waiting: Brief<Waiting>,
+    waiting: Apart<Brief<Waiting>>,
     /// Whether any task waits, for those who look without the lock.
     waits: AtomicBool,
     /// Whether one of them goes before those that a worker has taken already.
@@ -152,16 +152,25 @@ struct Core {
 }
 
 /// Tasks that one worker has taken, and that the others take from it when they have none.
-type OwnQueue = Brief<VecDeque<Task>>;
+type OwnQueue = Apart<Brief<Own>>;
+
+#[derive(Default)]
+struct Own {
+    tasks: VecDeque<Task>,
+    /// Which time it was that tasks were taken from the pool's queue.
+    taken_at: usize,
+}
 
 fn pop(own: &OwnQueue) -> Option<Task> {
-    own.lock().pop_front()
+    own.lock().tasks.pop_front()
 }
 
 /// The tasks that no worker has taken.
 #[derive(Default)]
 struct Waiting {
     queue: Queue,
+    /// How often workers have taken some.
+    takes: usize,
     closed: bool,
     /// Why there will never be a worker.
     broken: Option<TaskError>,
@@ -203,11 +212,38 @@ const SPARE_TIME: Duration = Duration::from_secs(5);
 /// How often one looks before a thread is woken: for about a microsecond, where waking costs several.
 const PATIENCE: usize = 64;
 
-/// A worker that was through with what it took sooner than this waits as long for more to come together.
+/// Every so many times that tasks are taken, a look at one worker: is it held up?
+const ROUND: usize = 8;
+
+/// How one worker takes its tasks.
+#[derive(Default)]
+struct Pace {
+    /// When it last took some.
+    since: Option<Stopwatch>,
+    /// Whether only few were left then.
+    few_left: bool,
+    /// How many it takes beside the first, if so many wait.
+    batch: usize,
+}
+
+/// A worker that is through with what it took sooner than this waits as long for more to come together.
 const SHORT: Duration = Duration::from_micros(2);
+
+/// A worker takes more at a time if it is through sooner than this, and else one by one: the others come to a task
+/// that it has taken only when they have no other.
+const BRISK: Duration = Duration::from_micros(20);
 
 /// No worker takes more tasks at a time.
 const LARGEST_BATCH: usize = 32;
+
+impl Pace {
+    /// Takes note that it is through with what it took. Whether it had better wait for more to come together.
+    fn keep(&mut self) -> bool {
+        let lasted = self.since.as_ref().map_or(Duration::MAX, Stopwatch::elapsed);
+        self.batch = if lasted < BRISK { (2 * self.batch + 1).min(LARGEST_BATCH - 1) } else { 0 };
+        self.few_left && lasted < SHORT
+    }
+}
 
 impl Waiting {
     /// Why the pool takes no task, if so.
@@ -341,8 +377,8 @@ impl Core {
         match self.setup.prepare_worker(Lane::new(lane)) {
             Ok(state) => {
                 let worker = context::become_worker(Arc::clone(&self) as _, Lane::new(lane), state);
-                let mut short_since = None;
-                while let Some(task) = self.next(lane, &mut short_since) {
+                let mut pace = Pace::default();
+                while let Some(task) = self.next(lane, &mut pace) {
                     task.run(Lane::new(lane));
                     if self.setup.bound.is_some() {
                         lock(&self.threads).busy -= 1;
@@ -369,21 +405,20 @@ impl Core {
         }
     }
 
-    /// The next task for this worker. Sleeps until there is one; `None` when the thread is to end. `short_since`
-    /// says when it last took some, if only few were left then.
-    fn next(&self, lane: usize, short_since: &mut Option<Instant>) -> Option<Task> {
+    /// The next task for this worker. Sleeps until there is one; `None` when the thread is to end.
+    fn next(&self, lane: usize, pace: &mut Pace) -> Option<Task> {
         let own = self.own_queues.get(lane);
         if !self.urgent.load(Ordering::Relaxed)
             && let Some(task) = own.and_then(pop)
         {
             return Some(task);
         }
-        if short_since.is_some_and(|since| since.elapsed() < SHORT) {
+        if pace.keep() {
             self.let_gather();
         }
         loop {
             if !self.crowded.load(Ordering::Relaxed) {
-                let task = if self.setup.bound.is_some() { self.take_bounded() } else { self.take(own, short_since) };
+                let task = if self.setup.bound.is_some() { self.take_bounded() } else { self.take(own, pace) };
                 if task.is_some() {
                     return task;
                 }
@@ -404,34 +439,49 @@ impl Core {
     }
 
     /// Takes a task: one that goes before all others, one of this worker's own, of the pool's, or of another worker's.
-    fn take(&self, own: Option<&OwnQueue>, short_since: &mut Option<Instant>) -> Option<Task> {
+    fn take(&self, own: Option<&OwnQueue>, pace: &mut Pace) -> Option<Task> {
         let mut waiting = self.waiting.lock();
+        self.give_back(&mut waiting);
         let task = (waiting.queue.pop_urgent())
             .or_else(|| own.and_then(pop))
-            .or_else(|| self.take_batch(&mut waiting, own))
+            .or_else(|| self.take_batch(&mut waiting, own, pace))
             .or_else(|| self.own_queues.iter().find_map(pop));
         self.note_waiting(&waiting);
-        let is_short = waiting.queue.len() < LARGEST_BATCH;
+        pace.few_left = waiting.queue.len() < LARGEST_BATCH;
         let should_call = waiting.queue.len() > 0 && self.wanted.load(Ordering::Relaxed);
         drop(waiting);
         if should_call {
             self.call();
         }
-        *short_since = is_short.then(Instant::now);
+        pace.since = Some(Stopwatch::start());
         task
     }
 
     /// Takes a task from the pool's queue, and while many wait some more for this worker's own.
-    fn take_batch(&self, waiting: &mut Waiting, own: Option<&OwnQueue>) -> Option<Task> {
+    fn take_batch(&self, waiting: &mut Waiting, own: Option<&OwnQueue>, pace: &Pace) -> Option<Task> {
         let task = waiting.queue.pop()?;
-        // Few enough that no worker runs dry while another one has several.
-        let batch = (waiting.queue.plain_len() / self.setup.workers).min(LARGEST_BATCH - 1);
+        // A worker's share of what waits.
+        let batch = (waiting.queue.plain_len() / self.setup.workers).min(pace.batch);
         if batch > 0
             && let Some(own) = own
         {
-            waiting.queue.pop_plain(batch, &mut own.lock());
+            let mut own = own.lock();
+            own.taken_at = waiting.takes;
+            waiting.queue.pop_plain(batch, &mut own.tasks);
         }
         Some(task)
+    }
+
+    /// Gives back to the pool's queue what a worker has taken and not come to, though the others have taken tasks again
+    /// and again: those would be overtaken by whatever comes for as long as it is held up.
+    fn give_back(&self, waiting: &mut Waiting) {
+        waiting.takes += 1;
+        if waiting.takes % ROUND == 0 {
+            let own = &mut *self.own_queues[waiting.takes / ROUND % self.own_queues.len()].lock();
+            if waiting.takes - own.taken_at > ROUND * self.own_queues.len() {
+                waiting.queue.push_front(own.tasks.drain(..));
+            }
+        }
     }
 
     /// Takes a task from a bounded queue, which knows exactly who has one.
@@ -507,7 +557,7 @@ impl Core {
     /// Whether any task waits for a worker.
     fn has_work(&self) -> bool {
         let waiting = self.waiting.lock();
-        waiting.queue.len() > 0 || self.own_queues.iter().any(|own| !own.lock().is_empty())
+        waiting.queue.len() > 0 || self.own_queues.iter().any(|own| !own.lock().tasks.is_empty())
     }
 
     /// Queues a task, and sees to it that someone comes for it.
@@ -596,7 +646,7 @@ impl Executor for Core {
 
     fn drain(&self) -> Vec<Task> {
         let mut waiting = self.waiting.lock();
-        let mut tasks: Vec<Task> = self.own_queues.iter().flat_map(|own| mem::take(&mut *own.lock())).collect();
+        let mut tasks: Vec<Task> = self.own_queues.iter().flat_map(|own| mem::take(&mut own.lock().tasks)).collect();
         tasks.extend(waiting.queue.take_all());
         self.note_waiting(&waiting);
         drop(waiting);
@@ -657,7 +707,7 @@ impl Host for Core {
         let mut waiting = self.waiting.lock();
         // Whoever blocks does not get to its own tasks.
         for own in self.own_queues.iter().rev() {
-            waiting.queue.push_front(mem::take(&mut *own.lock()));
+            waiting.queue.push_front(own.lock().tasks.drain(..));
         }
         self.note_waiting(&waiting);
         let has_work = waiting.queue.len() > 0;
