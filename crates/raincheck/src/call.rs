@@ -358,11 +358,17 @@ where
         self,
         common: Arc<Common<In, F::Output>>,
     ) -> impl Fn(Batch<In, F::Output>) -> CallGroup<F, In> + 'static {
-        move |batch| CallGroup {
-            batch,
-            common: Arc::clone(&common),
-            #[cfg(all(feature = "process", unix))]
-            written: None,
+        move |mut batch| {
+            if F::ASYNC {
+                // The value comes back by itself, and meanwhile nothing keeps a place among all of them.
+                batch.piece = None;
+            }
+            CallGroup {
+                batch,
+                common: Arc::clone(&common),
+                #[cfg(all(feature = "process", unix))]
+                written: None,
+            }
         }
     }
 }
