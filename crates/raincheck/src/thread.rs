@@ -197,6 +197,12 @@ enum Call {
     New(usize),
 }
 
+/// Why a bounded queue has not taken a task, which is still the caller's.
+enum NotQueued {
+    NoRoom(Task),
+    Refused(Task, TaskError),
+}
+
 /// How long a thread sleeps that is one more than the pool's workers, before it ends.
 const SPARE_TIME: Duration = Duration::from_secs(5);
 
@@ -526,18 +532,17 @@ impl Core {
         }
     }
 
-    /// Queues a task if there is room in the queue, and gives it back if there is none.
-    fn push_bounded(&self, threads: &mut Threads, bound: usize, task: Task) -> Result<Call, Task> {
+    /// Queues a task if there is room in the queue, and gives it back if there is none. It is refused by the caller, who
+    /// gives back the lock first.
+    fn push_bounded(&self, threads: &mut Threads, bound: usize, task: Task) -> Result<Call, NotQueued> {
         let mut waiting = self.waiting.lock();
         if let Some(error) = waiting.refusal() {
-            drop(waiting);
-            task.refuse(error);
-            return Ok(Call::Nobody);
+            return Err(NotQueued::Refused(task, error));
         }
         // What an idle worker is about to take does not wait.
         let running = usize::try_from(threads.busy as isize - threads.blocked).unwrap_or(0);
         if waiting.queue.len() >= bound + self.setup.workers.saturating_sub(running) {
-            return Err(task);
+            return Err(NotQueued::NoRoom(task));
         }
         waiting.queue.push(task);
         self.note_waiting(&waiting);
@@ -556,7 +561,11 @@ impl Core {
                     drop(threads);
                     return self.make(call);
                 }
-                Err(full) => task = full,
+                Err(NotQueued::Refused(task, error)) => {
+                    drop(threads);
+                    return task.refuse(error);
+                }
+                Err(NotQueued::NoRoom(again)) => task = again,
             }
             threads = self.room.wait(threads).expect(NOT_POISONED);
         }
@@ -578,10 +587,13 @@ impl Executor for Core {
         drop(threads);
         match (pushed, full) {
             (Ok(call), _) => self.make(call),
-            (Err(task), Full::Refuse) => task.refuse(TaskError::Refused),
-            (Err(task), Full::RunInCaller) => self.run_in_caller(task),
-            (Err(task), Full::Block) if timer::is_clock() => timer::hand_over_elsewhere(self.core(), task),
-            (Err(task), Full::Block) => context::blocking(|| self.push_blocking(bound, task)),
+            (Err(NotQueued::Refused(task, error)), _) => task.refuse(error),
+            (Err(NotQueued::NoRoom(task)), Full::Refuse) => task.refuse(TaskError::Refused),
+            (Err(NotQueued::NoRoom(task)), Full::RunInCaller) => self.run_in_caller(task),
+            (Err(NotQueued::NoRoom(task)), Full::Block) if timer::is_clock() => {
+                timer::hand_over_elsewhere(self.core(), task);
+            }
+            (Err(NotQueued::NoRoom(task)), Full::Block) => context::blocking(|| self.push_blocking(bound, task)),
         }
     }
 
