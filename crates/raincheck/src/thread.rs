@@ -9,9 +9,9 @@
 //!
 //! What makes it fast is how seldom the locks are contended and how seldom anyone is woken:
 //!
-//! - A worker takes several tasks at once while many wait, and keeps them in a queue of its own, from which the others
-//!   take when they have none. Such a queue is filled only while its worker holds the pool's queue, so that one who
-//!   looks at all of them, holding that, misses none.
+//! - A worker whose tasks are quick takes several at once while many wait, and keeps them in a queue of its own, from
+//!   which the others take when they have none. Such a queue is filled only while its worker holds the pool's queue, so
+//!   that one who looks at all of them, holding that, misses none.
 //! - One wake-up is under way at a time. Who is woken calls the next, if there is still work for one.
 //! - A worker that runs out of work looks a few microseconds longer before it sleeps; meanwhile nobody need be woken.
 //!
@@ -212,8 +212,19 @@ const PATIENCE: usize = 64;
 /// A worker that was through with what it took sooner than this waits as long for more to come together.
 const SHORT: Duration = Duration::from_micros(2);
 
+/// A worker that was not through with what it took by then takes one task alone: those behind a long one would start
+/// after others that were submitted later.
+const QUICK: Duration = Duration::from_micros(100);
+
 /// No worker takes more tasks at a time.
 const LARGEST_BATCH: usize = 32;
+
+/// When a worker last took tasks.
+struct Taken {
+    at: Instant,
+    /// Whether only few were left then.
+    few_were_left: bool,
+}
 
 impl Waiting {
     /// Why the pool takes no task, if so.
@@ -347,8 +358,8 @@ impl Core {
         match self.setup.prepare_worker(Lane::new(lane)) {
             Ok(state) => {
                 let worker = context::become_worker(Arc::clone(&self) as _, Lane::new(lane), state);
-                let mut short_since = None;
-                while let Some(task) = self.next(lane, &mut short_since) {
+                let mut last = None;
+                while let Some(task) = self.next(lane, &mut last) {
                     task.run(Lane::new(lane));
                     if self.setup.bound.is_some() {
                         lock(&self.threads).busy -= 1;
@@ -375,21 +386,23 @@ impl Core {
         }
     }
 
-    /// The next task for this worker. Sleeps until there is one; `None` when the thread is to end. `short_since`
-    /// says when it last took some, if only few were left then.
-    fn next(&self, lane: usize, short_since: &mut Option<Instant>) -> Option<Task> {
+    /// The next task for this worker. Sleeps until there is one; `None` when the thread is to end. `last` says when it
+    /// took some before.
+    fn next(&self, lane: usize, last: &mut Option<Taken>) -> Option<Task> {
         let own = self.own_queues.get(lane);
         if !self.urgent.load(Ordering::Relaxed)
             && let Some(task) = own.and_then(pop)
         {
             return Some(task);
         }
-        if short_since.is_some_and(|since| since.elapsed() < SHORT) {
+        let before = last.take().map(|taken| (taken.at.elapsed(), taken.few_were_left));
+        if before.is_some_and(|(ago, few_were_left)| few_were_left && ago < SHORT) {
             self.let_gather();
         }
+        let most = if before.is_some_and(|(ago, _)| ago < QUICK) { LARGEST_BATCH } else { 1 };
         loop {
             if !self.crowded.load(Ordering::Relaxed) {
-                let task = if self.setup.bound.is_some() { self.take_bounded() } else { self.take(own, short_since) };
+                let task = if self.setup.bound.is_some() { self.take_bounded() } else { self.take(own, most, last) };
                 if task.is_some() {
                     return task;
                 }
@@ -410,28 +423,29 @@ impl Core {
     }
 
     /// Takes a task: one that goes before all others, one of this worker's own, of the pool's, or of another worker's.
-    fn take(&self, own: Option<&OwnQueue>, short_since: &mut Option<Instant>) -> Option<Task> {
+    /// With those that it keeps for later these are `most`.
+    fn take(&self, own: Option<&OwnQueue>, most: usize, last: &mut Option<Taken>) -> Option<Task> {
         let mut waiting = self.waiting.lock();
         let task = (waiting.queue.pop_urgent())
             .or_else(|| own.and_then(pop))
-            .or_else(|| self.take_batch(&mut waiting, own))
+            .or_else(|| self.take_batch(&mut waiting, own, most))
             .or_else(|| self.own_queues.iter().find_map(pop));
         self.note_waiting(&waiting);
-        let is_short = waiting.queue.len() < LARGEST_BATCH;
+        let few_were_left = waiting.queue.len() < LARGEST_BATCH;
         let should_call = waiting.queue.len() > 0 && self.wanted.load(Ordering::Relaxed);
         drop(waiting);
         if should_call {
             self.call();
         }
-        *short_since = is_short.then(Instant::now);
+        *last = Some(Taken { at: Instant::now(), few_were_left });
         task
     }
 
     /// Takes a task from the pool's queue, and while many wait some more for this worker's own.
-    fn take_batch(&self, waiting: &mut Waiting, own: Option<&OwnQueue>) -> Option<Task> {
+    fn take_batch(&self, waiting: &mut Waiting, own: Option<&OwnQueue>, most: usize) -> Option<Task> {
         let task = waiting.queue.pop()?;
         // Few enough that no worker runs dry while another one has several.
-        let batch = (waiting.queue.plain_len() / self.setup.workers).min(LARGEST_BATCH - 1);
+        let batch = (waiting.queue.plain_len() / self.setup.workers).min(most - 1);
         if batch > 0
             && let Some(own) = own
         {

@@ -1,6 +1,11 @@
 //! What only a pool of threads has: rows T and S8 to S10.
 
-use std::{collections::HashSet, sync::mpsc, thread};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::Duration,
+};
 
 use raincheck::{Executor, ThreadPool, default_pool};
 
@@ -91,6 +96,39 @@ fn tasks_start_in_the_order_of_submission() {
     drop(told);
 
     assert!(hears.iter().eq(0..10_000));
+}
+
+#[test]
+fn tasks_that_take_long_start_in_the_order_of_submission_on_several_workers() {
+    let pool = ThreadPool::new(2);
+    let (first, started) = (Gate::default(), Arc::new(Mutex::new(Vec::new())));
+    let hold = |gate: &Gate| {
+        let gate = gate.clone();
+        move || gate.pass()
+    };
+    let mut tasks: Vec<_> = (0..2).map(|_| pool.submit(hold(&first))).collect();
+    first.wait_for(2);
+
+    let gates: Vec<Gate> = (0..20).map(|_| Gate::default()).collect();
+    tasks.extend(gates.iter().enumerate().map(|(n, gate)| {
+        let (started, pass) = (Arc::clone(&started), hold(gate));
+        pool.submit(move || {
+            started.lock().unwrap().push(n);
+            pass();
+        })
+    }));
+    // Longer than anything that is quick.
+    thread::sleep(Duration::from_millis(1));
+    first.open();
+    for gate in &gates {
+        gate.wait_for(1);
+        thread::sleep(Duration::from_millis(1));
+        gate.open();
+    }
+
+    assert!(tasks.into_iter().all(|task| claim(task) == Ok(())));
+    let started = started.lock().unwrap();
+    assert!(started.iter().enumerate().all(|(place, n)| n.abs_diff(place) < 2), "{started:?}");
 }
 
 #[test]
