@@ -319,6 +319,10 @@ async fn finish<T>(begun: Begun<T>) -> T {
 }
 
 /// An input of `map` that makes the arguments of a task: the one argument, or the tuple of several.
+#[diagnostic::on_unimplemented(
+    message = "a task with the arguments `{Args}` cannot be applied to a `{Self}`",
+    note = "each input is the task's argument itself, or the tuple of them if there are several; as in `inputs.map(String::from)`"
+)]
 pub trait Input<Args> {
     #[doc(hidden)]
     fn into_args(self) -> Args;

@@ -88,6 +88,18 @@ pub(crate) fn park_timeout(_limit: std::time::Duration) {
     park();
 }
 
+/// How long ago that was.
+#[cfg(not(raincheck_loom))]
+pub(crate) fn elapsed(since: std::time::Instant) -> std::time::Duration {
+    since.elapsed()
+}
+
+/// Time stands still under loom, which must be able to run a model again as it was.
+#[cfg(raincheck_loom)]
+pub(crate) fn elapsed(_since: std::time::Instant) -> std::time::Duration {
+    std::time::Duration::ZERO
+}
+
 /// Starts a thread.
 #[cfg(not(raincheck_loom))]
 pub(crate) fn spawn(

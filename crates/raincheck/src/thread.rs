@@ -35,8 +35,8 @@ use crate::{
     queue::{Lanes, Queue},
     setup::{Full, Setup, setup_methods, worker_methods},
     sync::{
-        AtomicBool, Brief, Condvar, JoinHandle, Mutex, MutexGuard, NOT_POISONED, Ordering, is_finished, linger, lock,
-        spawn, spin,
+        AtomicBool, Brief, Condvar, JoinHandle, Mutex, MutexGuard, NOT_POISONED, Ordering, elapsed, is_finished,
+        linger, lock, spawn, spin,
     },
     task::Task,
     timer,
@@ -395,7 +395,7 @@ impl Core {
         {
             return Some(task);
         }
-        let before = last.take().map(|taken| (taken.at.elapsed(), taken.few_were_left));
+        let before = last.take().map(|taken| (elapsed(taken.at), taken.few_were_left));
         if before.is_some_and(|(ago, few_were_left)| few_were_left && ago < SHORT) {
             self.let_gather();
         }
