@@ -8,7 +8,10 @@
 
 #![expect(unsafe_code, reason = "a lock hands out what the compiler cannot see to be handed out once")]
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    marker::PhantomData,
+    ops::{Deref, DerefMut},
+};
 
 use crate::sync::{AtomicBool, Ordering, UnsafeCell, back_off};
 
@@ -23,8 +26,8 @@ pub(crate) struct Brief<T> {
 // thread, as `Send` allows, and is not shared.
 unsafe impl<T: Send> Sync for Brief<T> {}
 
-/// The value, until this is dropped.
-pub(crate) struct Held<'a, T>(&'a Brief<T>);
+/// The value, until this is dropped. As `Send` and `Sync` as the one reference that it stands for, and not as the lock.
+pub(crate) struct Held<'a, T>(&'a Brief<T>, PhantomData<&'a mut T>);
 
 impl<T> Brief<T> {
     pub(crate) fn new(value: T) -> Self {
@@ -36,7 +39,7 @@ impl<T> Brief<T> {
         if !self.try_take() {
             self.take_later();
         }
-        Held(self)
+        Held(self, PhantomData)
     }
 
     pub(crate) fn into_inner(self) -> T {
@@ -90,7 +93,17 @@ impl<T> Drop for Held<'_, T> {
 mod tests {
     use std::thread;
 
-    use super::Brief;
+    use std::cell::Cell;
+
+    use super::{Brief, Held};
+
+    /// Ambiguous, and no program, if a `T` can be looked at from two threads at a time.
+    trait NotSync<Which> {
+        const IS: () = ();
+    }
+    impl<T> NotSync<()> for T {}
+    impl<T: Sync> NotSync<u8> for T {}
+    const _: () = <Held<'static, Cell<u8>> as NotSync<_>>::IS;
 
     #[test]
     fn no_step_of_two_threads_is_lost() {

@@ -319,6 +319,10 @@ async fn finish<T>(begun: Begun<T>) -> T {
 }
 
 /// An input of `map` that makes the arguments of a task: the one argument, or the tuple of several.
+#[diagnostic::on_unimplemented(
+    message = "a task with the arguments `{Args}` cannot be applied to a `{Self}`",
+    note = "each input is the task's argument itself, or the tuple of them if there are several; as in `inputs.map(String::from)`"
+)]
 pub trait Input<Args> {
     #[doc(hidden)]
     fn into_args(self) -> Args;
@@ -358,11 +362,17 @@ where
         self,
         common: Arc<Common<In, F::Output>>,
     ) -> impl Fn(Batch<In, F::Output>) -> CallGroup<F, In> + 'static {
-        move |batch| CallGroup {
-            batch,
-            common: Arc::clone(&common),
-            #[cfg(all(feature = "process", unix))]
-            written: None,
+        move |mut batch| {
+            if F::ASYNC {
+                // The value comes back by itself, and meanwhile nothing keeps a place among all of them.
+                batch.piece = None;
+            }
+            CallGroup {
+                batch,
+                common: Arc::clone(&common),
+                #[cfg(all(feature = "process", unix))]
+                written: None,
+            }
         }
     }
 }

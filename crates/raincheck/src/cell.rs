@@ -120,6 +120,11 @@ impl Flags {
         self.0.load(Ordering::Acquire) & (STOP | DONE) != 0
     }
 
+    /// Whether it was asked to stop, as long as it is not done.
+    fn is_asked_to_stop(&self) -> bool {
+        self.0.load(Ordering::Acquire) & STOP != 0
+    }
+
     fn set_done(&self) {
         // No bit that this overwrites is asked for once the task is done.
         self.0.store(DONE, Ordering::Release);
@@ -302,6 +307,21 @@ impl<B: Body, X: Terms> Cell<B, B::Output, X> {
         self.publish(outcome);
     }
 
+    /// Has `hook` called when the caller cancels: later, or here and now if that was before.
+    pub(crate) fn reach_on_cancel(&self, hook: OnCancel) {
+        let mut inner = self.inner.lock();
+        if self.flags.is_asked_to_stop() || inner.stage.is_cancelled() {
+            drop(inner);
+            reach(Some(hook));
+        } else if let Stage::Pending(_) | Stage::Running = inner.stage {
+            inner.watchers.add(Watcher::OnCancel(hook));
+        } else {
+            // It is done otherwise, and nothing is left to be reached.
+            drop(inner);
+            discard(hook);
+        }
+    }
+
     /// Shows the outcome to the callbacks until none is left, and then to everyone. The stage is settling.
     fn publish(&self, outcome: Outcome<B::Output>) {
         let mut waiting = Vec::new();
@@ -461,6 +481,7 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
         let left = inner.leave_pending(Stage::Settling(None));
         let hook = inner.watchers.take_on_cancel();
         if let Some(body) = left {
+            self.flags.ask_to_stop();
             drop(inner);
             discard(body);
             self.announce(Err(TaskError::Cancelled));
@@ -471,17 +492,15 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
             }
             return Cancel::Prevented;
         }
-        match &inner.stage {
-            Stage::Running => {
-                self.flags.ask_to_stop();
-                drop(inner);
-                reach(hook)
-            }
-            Stage::Pending(_) => unreachable!("the task has just left this stage"),
-            Stage::Done(Err(TaskError::Cancelled)) => Cancel::Prevented,
-            Stage::Settling(Some(error)) if error.is_cancelled() => Cancel::Prevented,
-            Stage::Settling(_) | Stage::Done(_) | Stage::Claimed => Cancel::TooLate,
+        if let Stage::Running = inner.stage {
+            self.flags.ask_to_stop();
+            drop(inner);
+            return reach(hook);
         }
+        let is_cancelled = inner.stage.is_cancelled();
+        drop(inner);
+        discard(hook);
+        if is_cancelled { Cancel::Prevented } else { Cancel::TooLate }
     }
 
     fn help(self: Arc<Self>) -> bool {
@@ -629,6 +648,15 @@ impl<B: Body> Inner<B, B::Output> {
 }
 
 impl<B, T> Stage<B, T> {
+    /// Whether it is done without a value because it was cancelled.
+    fn is_cancelled(&self) -> bool {
+        match self {
+            Self::Done(Err(error)) => error.is_cancelled(),
+            Self::Settling(error) => error.as_deref().is_some_and(TaskError::is_cancelled),
+            Self::Done(Ok(_)) | Self::Pending(_) | Self::Running | Self::Claimed => false,
+        }
+    }
+
     fn into_outcome(self) -> Option<Outcome<T>> {
         match self {
             Self::Done(outcome) => Some(outcome),

@@ -9,6 +9,7 @@ use crate::{
     cell::Cancel,
     error::{Outcome, TaskError},
     future::{Canceller, TaskFuture},
+    panics,
     promise::{Promise, promise},
     sync::{Mutex, lock},
 };
@@ -102,6 +103,10 @@ where
             Cancel::Requested
         }
     });
+    // Dropping the whole would stop all of them.
+    if futures.iter().filter(|future| future.take_cancel_on_drop()).count() == futures.len() {
+        whole.cell().flags().set_cancel_on_drop();
+    }
     let filled = futures.iter().map(|_| None).collect();
     let state = Arc::new(Mutex::new((Places { filled, empty: futures.len() }, Some(promise))));
     let decide = Arc::new(decide);
@@ -119,7 +124,7 @@ where
             let promise: Option<Promise<R>> = promise.take();
             let left_over = std::mem::take(&mut places.filled);
             drop(guard);
-            drop(left_over);
+            panics::discard(left_over);
             if let Some(promise) = promise {
                 promise.finish(decided);
             }

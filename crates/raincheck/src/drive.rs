@@ -28,8 +28,7 @@ impl<T> Driven<T> {
         let poller = Arc::new(Mutex::new(Waker::noop().clone()));
         let to_stop = Arc::clone(&poller);
         task.on_cancel(Box::new(move || {
-            let waker = to_stop.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            waker.wake();
+            replace(&to_stop, Waker::noop().clone()).wake();
             Cancel::Stopped
         }));
         Self { task, work: Some(work), poller }
@@ -41,11 +40,11 @@ impl<T> Future for Driven<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
         // The waker must be in its place before the look at the flag: whoever cancels does it the other way round.
-        let before = {
-            let mut poller = self.poller.lock().unwrap_or_else(PoisonError::into_inner);
-            (!poller.will_wake(cx.waker())).then(|| mem::replace(&mut *poller, cx.waker().clone()))
-        };
-        drop(before);
+        let is_other = !self.poller.lock().unwrap_or_else(PoisonError::into_inner).will_wake(cx.waker());
+        if is_other {
+            // To clone or drop a waker is the user's code, for which no lock is held.
+            drop(replace(&self.poller, cx.waker().clone()));
+        }
         let _inside = context::enter(Arc::clone(&self.task));
         if self.task.flags().should_stop() {
             discard(self.work.take());
@@ -70,6 +69,10 @@ impl<T> Drop for Driven<T> {
     fn drop(&mut self) {
         discard(self.work.take());
     }
+}
+
+fn replace(poller: &Mutex<Waker>, waker: Waker) -> Waker {
+    mem::replace(&mut *poller.lock().unwrap_or_else(PoisonError::into_inner), waker)
 }
 
 /// Polls a future on this thread until it is ready, parked in between.

@@ -99,11 +99,13 @@ pub trait Executor: Send + Sync {
     /// Applies `function` to each input, and returns an iterator over the outcomes, in the order of the inputs.
     ///
     /// The inputs are pulled as they are needed, on the calling thread, and a bounded number is under way at a time:
-    /// an endless input is fine, and memory does not grow with it. The first are submitted by this call, the next
-    /// ones when an outcome is taken. One that fails is an `Err` in its place, and the rest goes on. Dropping the
+    /// an endless input is fine, and memory does not grow with it. The first are submitted when the first outcome is asked
+    /// for, or by [`Map::start`], the next ones when an outcome is taken. One that fails is an `Err` in its place, and the rest goes on. Dropping the
     /// iterator cancels what is left.
     ///
-    /// Inputs that take less time than a submission are grouped by themselves.
+    /// Inputs that take less time than a submission are grouped by themselves; the outcomes of a group come when all of
+    /// it is done. Where one input may take much longer than others, or waits for what is done with another's outcome,
+    /// say [`group(1)`](Map::group).
     ///
     /// # Examples
     ///

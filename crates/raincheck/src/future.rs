@@ -144,7 +144,8 @@ impl<T: Send + 'static> TaskFuture<T> {
         self.cell().cancel()
     }
 
-    /// Makes dropping this future cancel its task.
+    /// Makes dropping this future cancel its task; also dropping a future that is made of it, such as by
+    /// [`then`](Self::then) or [`timeout`](Self::timeout), or one of many by [`all`](crate::all), if all of these are so.
     pub fn cancel_on_drop(self) -> Self {
         self.cell().flags().set_cancel_on_drop();
         self
@@ -252,6 +253,9 @@ impl<T: Send + 'static> TaskFuture<T> {
             let stop = Arc::clone(&stop);
             move || stop()
         });
+        if self.take_cancel_on_drop() {
+            future.cell().flags().set_cancel_on_drop();
+        }
         let promise = Arc::new(Mutex::new(Some(promise)));
         let alarm = timer::after(limit, {
             let promise = Arc::clone(&promise);
@@ -284,6 +288,10 @@ impl<T: Send + 'static> TaskFuture<T> {
                 stop_this()
             }
         });
+        // Dropping it would stop both.
+        if self.take_cancel_on_drop() & other.take_cancel_on_drop() {
+            future.cell().flags().set_cancel_on_drop();
+        }
         let both = Arc::new(Mutex::new((None, None, Some(promise))));
         self.consume({
             let both = Arc::clone(&both);
@@ -305,9 +313,14 @@ impl<T: Send + 'static> TaskFuture<T> {
 
     /// Hands the outcome to `taker` when it comes, in this caller's stead.
     pub(crate) fn consume(self, taker: impl FnOnce(Outcome<T>) + Send + 'static) {
-        self.cell().flags().take_cancel_on_drop();
+        self.take_cancel_on_drop();
         // Given back only if the outcome is claimed already, by an `.await`.
         assert!(self.cell().watch(Watcher::Consumer(Box::new(taker))).is_ok(), "{CLAIMED_ONCE}");
+    }
+
+    /// Whether dropping this future cancels its task; from now on it no longer does.
+    pub(crate) fn take_cancel_on_drop(&self) -> bool {
+        self.cell().flags().take_cancel_on_drop()
     }
 
     /// Makes the future whose promise `next` keeps, once it has this one's outcome.
@@ -315,7 +328,7 @@ impl<T: Send + 'static> TaskFuture<T> {
         let (promise, future) = promise();
         let stop = self.canceller();
         promise.on_cancel(move || stop());
-        if self.cell().flags().take_cancel_on_drop() {
+        if self.take_cancel_on_drop() {
             future.cell().flags().set_cancel_on_drop();
         }
         self.consume(move |outcome| next(outcome, promise));
@@ -383,7 +396,7 @@ impl<T: Send + 'static> TaskFuture<TaskFuture<T>> {
                 stop()
             }
         });
-        if self.cell().flags().take_cancel_on_drop() {
+        if self.take_cancel_on_drop() {
             future.cell().flags().set_cancel_on_drop();
         }
         self.consume(move |outcome| match outcome {

@@ -1,4 +1,4 @@
-//! Submit work now, claim the result later: on this thread, on a pool of threads, or on an async runtime.
+//! Submit work now, claim the result later: on this thread, on threads, on processes, or on an async runtime.
 //!
 //! An [`Executor`] takes work and hands out a [`TaskFuture`], which is a rain check: a value that is not there yet, to
 //! be claimed when it is wanted. It is the model of Python's `concurrent.futures`, which has it from Java.
@@ -49,6 +49,7 @@
 //! - `task`, on by default: the attribute `#[task]`, and with it serde. Without it the crate has no dependency.
 //! - `tokio`: the executor `Tokio`.
 //! - `process`: the executor `ProcessPool`, on Unix; elsewhere it adds nothing.
+//! - `fetch`: the module `fetch`, an HTTP client, and many downloads at once.
 
 // For `#[task]`, which names this crate as others do.
 #[cfg(feature = "fetch")]

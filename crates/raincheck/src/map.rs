@@ -450,8 +450,12 @@ impl<'e, I: Iterator, Out: Send + 'static> Map<'e, I, Out> {
     pub fn values(mut self) -> Outcome<Vec<Out>> {
         let room = self.size_hint().0;
         // What is under way by now has no place among all values.
-        let mut whole = (self.feed.pulled == 0).then(|| Whole::new(room));
-        let mut all = Vec::with_capacity(if whole.is_some() { 0 } else { room });
+        let mut whole = if self.feed.pulled == 0 { Whole::new(room) } else { None };
+        let mut all = Vec::new();
+        if whole.is_none() {
+            // Of an endless input more is foretold than there is memory, and an error may end it soon.
+            drop(all.try_reserve(room));
+        }
         for outcome in self.ready.by_ref() {
             all.push(outcome?);
         }
@@ -618,13 +622,15 @@ where
 impl<I: Iterator, Out> Feed<'_, I, Out> {
     /// The next inputs that are to be handed over together; `None` if that is not for now, or none is left.
     fn pull(&mut self, under_way: usize) -> Option<Vec<I::Item>> {
-        let room = self.buffer - self.pulled;
+        // It may have been made smaller since the first were pulled.
+        let room = self.buffer.saturating_sub(self.pulled);
         if under_way >= self.groups || room == 0 {
             return None;
         }
         let inputs = self.inputs.as_mut()?;
         let size = self.group.size().min(room);
-        let mut group = self.common.inputs.take(size);
+        // A size that was asked for may be more than there will be.
+        let mut group = self.common.inputs.take(size.min(LARGEST_GROUP));
         let start = Instant::now();
         while group.len() < size {
             // One, two, four, eight and so on in all, and then so many at a time.

@@ -41,11 +41,14 @@ unsafe impl<T: Send> Sync for Room<T> {}
 const ALL_BACK: &str = "a whole is finished when all its pieces are back";
 
 impl<T> Whole<T> {
-    /// Room for so many values.
-    pub(crate) fn new(size: usize) -> Self {
-        let memory = Box::into_raw(Box::<[T]>::new_uninit_slice(size));
-        let memory = NonNull::new(memory).expect("a box lies somewhere");
-        Self { room: Arc::new(Room(memory)), whole: 0, cut: 0 }
+    /// Room for so many values; `None` if there is not that much memory.
+    pub(crate) fn new(size: usize) -> Option<Self> {
+        let mut memory = Vec::<MaybeUninit<T>>::new();
+        memory.try_reserve_exact(size).ok()?;
+        // SAFETY: there is so much memory, and what may be without a value is there as it is.
+        unsafe { memory.set_len(size) };
+        let memory = NonNull::new(Box::into_raw(memory.into_boxed_slice())).expect("a box lies somewhere");
+        Some(Self { room: Arc::new(Room(memory)), whole: 0, cut: 0 })
     }
 
     /// The next piece. `None` if there is no room for one that large, and from then on always.
@@ -152,7 +155,7 @@ mod tests {
 
     #[test]
     fn pieces_that_threads_fill_become_one_vec() {
-        let mut whole = Whole::new(10);
+        let mut whole = Whole::new(10).unwrap();
         let pieces = [3, 5, 2].map(|size| whole.cut(size).unwrap());
 
         let threads = pieces.map(|mut piece| {
@@ -171,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_vec_goes_on_where_the_pieces_end() {
-        let mut whole = Whole::new(4);
+        let mut whole = Whole::new(4).unwrap();
         let mut piece = whole.cut(3).unwrap();
         piece.extend(["a", "b"].into_iter().map(String::from));
         assert_eq!(piece.len(), 2);
@@ -190,7 +193,7 @@ mod tests {
     fn each_value_is_dropped_once_wherever_it_is() {
         let value = Arc::new(());
         let many = || std::iter::repeat_with(|| Arc::clone(&value));
-        let mut whole = Whole::new(9);
+        let mut whole = Whole::new(9).unwrap();
         let (mut back, mut partly, untouched) = (whole.cut(3).unwrap(), whole.cut(3).unwrap(), whole.cut(3).unwrap());
         back.extend(many());
         let panics = panic::catch_unwind(panic::AssertUnwindSafe(|| {
@@ -208,7 +211,7 @@ mod tests {
 
     #[test]
     fn values_of_no_size_have_room_too() {
-        let mut whole = Whole::new(2);
+        let mut whole = Whole::new(2).unwrap();
         let mut piece = whole.cut(2).unwrap();
         piece.extend([(), ()].into_iter());
         whole.join(piece);
@@ -217,9 +220,14 @@ mod tests {
     }
 
     #[test]
+    fn there_is_no_room_for_more_than_there_is_memory() {
+        assert!(Whole::<u64>::new(usize::MAX).is_none());
+    }
+
+    #[test]
     #[should_panic(expected = "all its pieces are back")]
     fn what_is_still_out_is_not_handed_out() {
-        let mut whole = Whole::<u8>::new(2);
+        let mut whole = Whole::<u8>::new(2).unwrap();
         let _piece = whole.cut(2);
 
         whole.into_vec();
@@ -228,7 +236,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "full")]
     fn what_is_not_full_does_not_come_back() {
-        let mut whole = Whole::<u8>::new(2);
+        let mut whole = Whole::<u8>::new(2).unwrap();
         let piece = whole.cut(2).unwrap();
 
         whole.join(piece);

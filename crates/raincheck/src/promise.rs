@@ -5,7 +5,7 @@
 use std::{fmt, marker::PhantomData, pin::Pin, sync::Arc};
 
 use crate::{
-    cell::{Cancel, Cell, Claim, Inside},
+    cell::{Cancel, Cell, Claim},
     context::Home,
     error::{Outcome, TaskError},
     future::TaskFuture,
@@ -64,11 +64,11 @@ impl<T: Send + 'static> Promise<T> {
 
     /// Has `reach` called when the caller cancels, here or later: how to stop what was begun elsewhere.
     ///
-    /// It runs in the cancelling thread, once at most, and says what it brought about. Of several only the first is
-    /// called.
+    /// It runs in the cancelling thread, or before this returns if the caller has cancelled already; once at most. It
+    /// says what it brought about. Of several only the first is called.
     pub fn on_cancel(&self, reach: impl FnOnce() -> Cancel + Send + 'static) {
         if let Some(cell) = &self.0 {
-            cell.on_cancel(Box::new(reach));
+            cell.reach_on_cancel(Box::new(reach));
         }
     }
 }
@@ -90,7 +90,7 @@ impl<T: Send + 'static> Running<T> {
     /// Has `reach` called when the caller cancels; see [`Promise::on_cancel`].
     pub fn on_cancel(&self, reach: impl FnOnce() -> Cancel + Send + 'static) {
         if let Some(cell) = &self.0 {
-            cell.on_cancel(Box::new(reach));
+            cell.reach_on_cancel(Box::new(reach));
         }
     }
 }

@@ -12,6 +12,7 @@ use std::{
     marker::PhantomData,
     mem,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    process,
     sync::Arc,
     time::Duration,
 };
@@ -96,10 +97,21 @@ where
     let scope = Scope { submit: &submit, is_at_home, tasks, scope: PhantomData, env: PhantomData };
     let result = catch_unwind(AssertUnwindSafe(|| work(&scope)));
     // Also when `work` has panicked: its tasks borrow what the unwinding would take away.
+    let stay = Stay;
     scope.tasks.help();
     scope.tasks.wait();
+    mem::forget(stay);
     scope.tasks.close(is_at_home);
     result.unwrap_or_else(|payload| resume_unwind(payload))
+}
+
+/// Nothing but the end of all tasks leads past this: should waiting for them panic, the program ends instead.
+struct Stay;
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        process::abort();
+    }
 }
 
 impl<'scope> Scope<'scope, '_> {
@@ -117,7 +129,7 @@ impl<'scope> Scope<'scope, '_> {
             *lock(&keep) = Some(value);
         });
         // SAFETY: only the lifetime changes. The box is dropped, called or not, before the job's `Done` is, and this
-        // scope does not end before that: `scope` waits on the latch in every case, and cannot be left otherwise.
+        // scope does not end before that: `scope` waits on the latch in every case, and `Stay` lets nothing past.
         let work =
             unsafe { mem::transmute::<Box<dyn FnOnce() + Send + 'scope>, Box<dyn FnOnce() + Send + 'static>>(work) };
         let done = (self.submit)(Job { work, done: Done::open(&self.tasks) });

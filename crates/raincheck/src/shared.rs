@@ -37,6 +37,8 @@ pub struct Shared<T> {
     common: Arc<Common<T>>,
     /// Which of the clones this is, for the one async task that awaits it.
     end: usize,
+    /// Whether one has.
+    is_awaited: bool,
 }
 
 struct Common<T> {
@@ -66,7 +68,7 @@ impl<T: Send + Sync + 'static> Shared<T> {
                 promise.finish(Ok(()));
             }
         });
-        Self { common, end: 0 }
+        Self { common, end: 0, is_awaited: false }
     }
 
     pub(crate) fn cell(&self) -> &Arc<dyn Claim<()>> {
@@ -158,16 +160,28 @@ impl<T: Send + Sync + 'static> Shared<T> {
 impl<T> Clone for Shared<T> {
     fn clone(&self) -> Self {
         static NEXT: atomic::AtomicUsize = atomic::AtomicUsize::new(1);
-        Self { common: Arc::clone(&self.common), end: NEXT.fetch_add(1, atomic::Ordering::Relaxed) }
+        let end = NEXT.fetch_add(1, atomic::Ordering::Relaxed);
+        Self { common: Arc::clone(&self.common), end, is_awaited: false }
+    }
+}
+
+impl<T> Drop for Shared<T> {
+    fn drop(&mut self) {
+        if self.is_awaited && !self.common.there.is_done() {
+            // Nobody awaits it here any more; the others may do so for long.
+            let is_one = |watcher: &Watcher<()>| matches!(watcher, Watcher::Waker(end, _) if *end == self.end);
+            self.common.there.cell().unwatch(&is_one);
+        }
     }
 }
 
 impl<T: Clone + Send + Sync + 'static> Future for Shared<T> {
     type Output = Outcome<T>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
         let waker = Watcher::Waker(self.end, cx.waker().clone());
         if !self.is_done() && self.cell().watch(waker).is_ok() {
+            self.is_awaited = true;
             context::note_await();
             return Poll::Pending;
         }

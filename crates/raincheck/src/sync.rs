@@ -102,34 +102,16 @@ impl<T> std::ops::Deref for Apart<T> {
     }
 }
 
-/// Tells how long something goes on.
+/// How long ago that was.
 #[cfg(not(raincheck_loom))]
-pub(crate) struct Stopwatch(std::time::Instant);
-
-#[cfg(not(raincheck_loom))]
-impl Stopwatch {
-    pub(crate) fn start() -> Self {
-        Self(std::time::Instant::now())
-    }
-
-    pub(crate) fn elapsed(&self) -> std::time::Duration {
-        self.0.elapsed()
-    }
+pub(crate) fn elapsed(since: std::time::Instant) -> std::time::Duration {
+    since.elapsed()
 }
 
-/// In a model, what depends on the time would differ from run to run.
+/// Time stands still under loom, which must be able to run a model again as it was.
 #[cfg(raincheck_loom)]
-pub(crate) struct Stopwatch;
-
-#[cfg(raincheck_loom)]
-impl Stopwatch {
-    pub(crate) fn start() -> Self {
-        Self
-    }
-
-    pub(crate) fn elapsed(&self) -> std::time::Duration {
-        std::time::Duration::ZERO
-    }
+pub(crate) fn elapsed(_since: std::time::Instant) -> std::time::Duration {
+    std::time::Duration::ZERO
 }
 
 /// Starts a thread.

@@ -9,9 +9,9 @@
 //!
 //! What makes it fast is how seldom the locks are contended and how seldom anyone is woken:
 //!
-//! - A worker takes several tasks at once while many wait, and keeps them in a queue of its own, from which the others
-//!   take when they have none. Such a queue is filled only while its worker holds the pool's queue, so that one who
-//!   looks at all of them, holding that, misses none.
+//! - A worker whose tasks are quick takes several at once while many wait, and keeps them in a queue of its own, from
+//!   which the others take when they have none. Such a queue is filled only while its worker holds the pool's queue, so
+//!   that one who looks at all of them, holding that, misses none. What a worker has taken and cannot come to goes back.
 //! - One wake-up is under way at a time. Who is woken calls the next, if there is still work for one.
 //! - A worker that runs out of work looks a few microseconds longer before it sleeps; meanwhile nobody need be woken.
 //!
@@ -35,8 +35,8 @@ use crate::{
     queue::{Lanes, Queue},
     setup::{Full, Setup, setup_methods, worker_methods},
     sync::{
-        Apart, AtomicBool, Brief, Condvar, JoinHandle, Mutex, MutexGuard, NOT_POISONED, Ordering, Stopwatch,
-        is_finished, linger, lock, spawn, spin,
+        Apart, AtomicBool, Brief, Condvar, JoinHandle, Mutex, MutexGuard, NOT_POISONED, Ordering, elapsed, is_finished,
+        linger, lock, spawn, spin,
     },
     task::Task,
     timer,
@@ -206,6 +206,12 @@ enum Call {
     New(usize),
 }
 
+/// Why a bounded queue has not taken a task, which is still the caller's.
+enum NotQueued {
+    NoRoom(Task),
+    Refused(Task, TaskError),
+}
+
 /// How long a thread sleeps that is one more than the pool's workers, before it ends.
 const SPARE_TIME: Duration = Duration::from_secs(5);
 
@@ -214,17 +220,6 @@ const PATIENCE: usize = 64;
 
 /// Every so many times that tasks are taken, a look at one worker: is it held up?
 const ROUND: usize = 8;
-
-/// How one worker takes its tasks.
-#[derive(Default)]
-struct Pace {
-    /// When it last took some.
-    since: Option<Stopwatch>,
-    /// Whether only few were left then.
-    few_left: bool,
-    /// How many it takes beside the first, if so many wait.
-    batch: usize,
-}
 
 /// A worker that is through with what it took sooner than this waits as long for more to come together.
 const SHORT: Duration = Duration::from_micros(2);
@@ -236,10 +231,21 @@ const BRISK: Duration = Duration::from_micros(20);
 /// No worker takes more tasks at a time.
 const LARGEST_BATCH: usize = 32;
 
+/// How one worker takes its tasks.
+#[derive(Default)]
+struct Pace {
+    /// When it last took some.
+    since: Option<Instant>,
+    /// Whether only few were left then.
+    few_left: bool,
+    /// How many it takes beside the first, if so many wait.
+    batch: usize,
+}
+
 impl Pace {
     /// Takes note that it is through with what it took. Whether it had better wait for more to come together.
     fn keep(&mut self) -> bool {
-        let lasted = self.since.as_ref().map_or(Duration::MAX, Stopwatch::elapsed);
+        let lasted = self.since.map_or(Duration::MAX, elapsed);
         self.batch = if lasted < BRISK { (2 * self.batch + 1).min(LARGEST_BATCH - 1) } else { 0 };
         self.few_left && lasted < SHORT
     }
@@ -453,7 +459,7 @@ impl Core {
         if should_call {
             self.call();
         }
-        pace.since = Some(Stopwatch::start());
+        pace.since = Some(Instant::now());
         task
     }
 
@@ -576,18 +582,17 @@ impl Core {
         }
     }
 
-    /// Queues a task if there is room in the queue, and gives it back if there is none.
-    fn push_bounded(&self, threads: &mut Threads, bound: usize, task: Task) -> Result<Call, Task> {
+    /// Queues a task if there is room in the queue, and gives it back if there is none. It is refused by the caller, who
+    /// gives back the lock first.
+    fn push_bounded(&self, threads: &mut Threads, bound: usize, task: Task) -> Result<Call, NotQueued> {
         let mut waiting = self.waiting.lock();
         if let Some(error) = waiting.refusal() {
-            drop(waiting);
-            task.refuse(error);
-            return Ok(Call::Nobody);
+            return Err(NotQueued::Refused(task, error));
         }
         // What an idle worker is about to take does not wait.
         let running = usize::try_from(threads.busy as isize - threads.blocked).unwrap_or(0);
         if waiting.queue.len() >= bound + self.setup.workers.saturating_sub(running) {
-            return Err(task);
+            return Err(NotQueued::NoRoom(task));
         }
         waiting.queue.push(task);
         self.note_waiting(&waiting);
@@ -606,7 +611,11 @@ impl Core {
                     drop(threads);
                     return self.make(call);
                 }
-                Err(full) => task = full,
+                Err(NotQueued::Refused(task, error)) => {
+                    drop(threads);
+                    return task.refuse(error);
+                }
+                Err(NotQueued::NoRoom(again)) => task = again,
             }
             threads = self.room.wait(threads).expect(NOT_POISONED);
         }
@@ -628,10 +637,13 @@ impl Executor for Core {
         drop(threads);
         match (pushed, full) {
             (Ok(call), _) => self.make(call),
-            (Err(task), Full::Refuse) => task.refuse(TaskError::Refused),
-            (Err(task), Full::RunInCaller) => self.run_in_caller(task),
-            (Err(task), Full::Block) if timer::is_clock() => timer::hand_over_elsewhere(self.core(), task),
-            (Err(task), Full::Block) => context::blocking(|| self.push_blocking(bound, task)),
+            (Err(NotQueued::Refused(task, error)), _) => task.refuse(error),
+            (Err(NotQueued::NoRoom(task)), Full::Refuse) => task.refuse(TaskError::Refused),
+            (Err(NotQueued::NoRoom(task)), Full::RunInCaller) => self.run_in_caller(task),
+            (Err(NotQueued::NoRoom(task)), Full::Block) if timer::is_clock() => {
+                timer::hand_over_elsewhere(self.core(), task);
+            }
+            (Err(NotQueued::NoRoom(task)), Full::Block) => context::blocking(|| self.push_blocking(bound, task)),
         }
     }
 

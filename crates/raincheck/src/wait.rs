@@ -496,12 +496,14 @@ impl<I: Awaited> CompletionQueue<I> {
     pub async fn next_async(&self) -> Option<I> {
         let waiting = Waiting::at(&self.signal);
         let place = poll_fn(|cx| {
+            // Cloned before the lock is taken, since that is the user's code too.
+            let waker = cx.waker().clone();
             let mut raised = lock(&self.signal.0);
             match raised.places.pop_front() {
                 Some(place) => Poll::Ready(Some(place)),
                 None if self.is_empty() => Poll::Ready(None),
                 None => {
-                    let replaced = raised.add_waker(waiting.number, cx.waker().clone());
+                    let replaced = raised.add_waker(waiting.number, waker);
                     drop(raised);
                     drop(replaced);
                     context::note_await();

@@ -180,6 +180,32 @@ fn cancelling_reaches_whoever_keeps_the_promise() {
     assert_eq!(future.result(), Err(TaskError::Cancelled));
 }
 
+#[test]
+fn who_says_how_to_reach_it_after_the_caller_has_cancelled_is_told_at_once() {
+    let (promise, future) = promise::<i32>();
+    let (prevented, future_of_none) = raincheck::promise::<i32>();
+    let (kept, future_of_one) = raincheck::promise();
+    let running = promise.start().unwrap();
+    let told = Arc::new(AtomicUsize::new(0));
+    let tell = || {
+        let told = Arc::clone(&told);
+        move || {
+            told.fetch_add(1, Ordering::SeqCst);
+            Cancel::Stopped
+        }
+    };
+
+    assert_eq!((future.cancel(), future_of_none.cancel()), (Cancel::Requested, Cancel::Prevented));
+    running.on_cancel(tell());
+    prevented.on_cancel(tell());
+    kept.on_cancel(tell());
+    kept.finish(Ok(1));
+
+    assert_eq!(told.load(Ordering::SeqCst), 2);
+    assert_eq!(future_of_one.cancel(), Cancel::TooLate);
+    assert_eq!(told.load(Ordering::SeqCst), 2);
+}
+
 /// JavaScript's `then`, `catch` and `finally`; Java's `thenApply`, `thenCompose`, `handle`, `exceptionally`; Twisted's
 /// `addCallback`, `addErrback`, `addBoth`
 #[test]
@@ -252,11 +278,31 @@ fn cancelling_reaches_the_inner_future_once_the_outer_one_is_done() {
 
 #[test]
 fn dropping_the_end_of_a_cancel_on_drop_chain_cancels_its_beginning() {
-    let (promise, future) = promise::<i32>();
+    type Dropped = fn(TaskFuture<i32>);
+    let ends: [Dropped; 5] = [
+        |it| drop(it.map(|n| n + 1).shared()),
+        |it| drop(it.timeout(TOO_LONG)),
+        |it| drop(it.zip(promise::<i32>().1.cancel_on_drop())),
+        |it| drop(all([it])),
+        |it| drop(race([it])),
+    ];
+    for end in ends {
+        let (kept, future) = promise::<i32>();
 
-    drop(future.cancel_on_drop().map(|n| n + 1).shared());
+        end(future.cancel_on_drop());
 
-    assert!(promise.is_cancelled());
+        assert!(kept.is_cancelled());
+    }
+}
+
+#[test]
+fn a_whole_cancels_its_parts_when_dropped_only_if_each_of_them_would() {
+    let (one, future_of_one) = promise::<i32>();
+    let (two, future_of_two) = promise::<i32>();
+
+    drop(all([future_of_one.cancel_on_drop(), future_of_two]));
+
+    assert!(!one.is_cancelled() && !two.is_cancelled());
 }
 
 /// Java's `orTimeout`, Twisted's `addTimeout`
@@ -560,6 +606,23 @@ fn one_outcome_has_many_readers() {
 }
 
 #[test]
+fn a_shared_future_keeps_no_waker_of_a_clone_that_is_gone() {
+    let (promise, future) = promise::<u8>();
+    let shared = future.shared();
+    let wakers: Vec<Arc<Woken>> = (0..2).map(|_| Arc::default()).collect();
+    let (mut stays, mut leaves) = (shared.clone(), shared.clone());
+
+    for (clone, waker) in [&mut stays, &mut leaves].into_iter().zip(&wakers) {
+        assert!(pin!(clone).poll(&mut Context::from_waker(&waker.clone().into())).is_pending());
+    }
+    drop(leaves);
+
+    assert_eq!([0, 1].map(|n: usize| Arc::strong_count(&wakers[n]) - 1), [1, 0]);
+    promise.finish(Ok(1));
+    assert_eq!(wakers[0].0.load(Ordering::SeqCst), 1);
+}
+
+#[test]
 fn a_completion_queue_keeps_one_waker_of_who_awaits_it_and_none_of_who_left() {
     let (promise, future) = promise::<u8>();
     let queue = CompletionQueue::new();
@@ -622,4 +685,36 @@ fn a_late_callback_hides_nothing_of_the_outcome_while_it_runs() {
         assert_eq!(future.cancel(), Cancel::Prevented);
         go_on.send(()).unwrap();
     });
+}
+
+#[test]
+fn what_was_to_reach_the_work_may_ask_for_the_future_as_it_goes() {
+    struct Asks(Arc<TaskFuture<u8>>);
+
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            assert!(!self.0.is_running());
+        }
+    }
+
+    // On a thread of its own, since it would hang here.
+    let (told, hears) = mpsc::channel();
+    thread::spawn(move || {
+        let (promise, future) = promise::<u8>();
+        let future = Arc::new(future);
+        future.on_done({
+            let future = Arc::clone(&future);
+            move |_| {
+                let asks = Asks(Arc::clone(&future));
+                promise.on_cancel(move || {
+                    drop(asks);
+                    Cancel::Stopped
+                });
+                future.cancel();
+            }
+        });
+        told.send(future.cancel()).unwrap();
+    });
+
+    assert_eq!(hears.recv_timeout(TOO_LONG), Ok(Cancel::Prevented));
 }

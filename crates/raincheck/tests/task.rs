@@ -1,7 +1,7 @@
 //! What `#[task]` makes of a function.
 #![cfg(feature = "task")]
 
-use std::path::Path;
+use std::{path::Path, sync::Mutex};
 
 use raincheck::{Call, Context, Executor, InProcess, Inline, TaskFunction, ThreadPool, Work};
 
@@ -24,6 +24,16 @@ fn is_root(path: &Path) -> bool {
 #[raincheck::task]
 async fn double(number: u64) -> u64 {
     number * 2
+}
+
+static DOOR: Mutex<()> = Mutex::new(());
+
+#[raincheck::task]
+async fn past_the_door(number: u64) -> u64 {
+    if number == 1 {
+        drop(DOOR.lock().unwrap());
+    }
+    number
 }
 
 #[raincheck::task]
@@ -106,6 +116,20 @@ fn a_task_is_mapped_over_its_argument_or_over_tuples() {
     assert_eq!(areas, Ok(vec![2, 12]));
     assert_eq!(all_areas, Ok((1..=1000).map(|n| 2 * n).collect()));
     assert_eq!(all_doubled, Ok(vec![2, 4, 6]));
+}
+
+#[test]
+fn the_values_of_an_async_task_come_while_others_have_not_started() {
+    let mut shut = Some(DOOR.lock().unwrap());
+    // The last input is pulled when the first value is there: then the second call waits, and the third for its worker.
+    let inputs = (0..4).map(move |n| {
+        if n == 3 {
+            drop(shut.take());
+        }
+        n
+    });
+
+    assert_eq!(ThreadPool::new(1).map(past_the_door::task(), inputs).buffer(3).values(), Ok(vec![0, 1, 2, 3]));
 }
 
 #[test]

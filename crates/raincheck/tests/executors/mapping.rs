@@ -36,6 +36,10 @@ every_executor_keeps! {
     exactly_as_many_inputs_are_pulled_as_the_buffer_holds,
     all_values_come_at_once_or_the_first_error,
     values_come_in_order_however_many_were_foretold,
+    /// P7
+    values_end_at_the_first_error_of_an_endless_input,
+    a_map_that_has_begun_can_still_be_given_a_smaller_buffer,
+    a_group_may_be_larger_than_all_there_is,
     /// P8
     values_are_dropped_once_also_if_one_is_missing,
     /// T1
@@ -99,6 +103,30 @@ fn values_come_in_order_however_many_were_foretold<E: InProcess>(make: fn(usize)
         assert_eq!(values.as_ref(), Ok(&expected));
     }
     assert_eq!(rest.as_deref(), Ok(&expected[1..]));
+}
+
+fn values_end_at_the_first_error_of_an_endless_input<E: InProcess>(make: fn(usize) -> E) {
+    let executor = make(2);
+
+    let error = executor.map(|n: u64| if n < 10 { n } else { panic!("enough") }, 0..).values().unwrap_err();
+
+    assert!(matches!(error, TaskError::Panicked(panic) if panic.message() == "enough"));
+}
+
+fn a_map_that_has_begun_can_still_be_given_a_smaller_buffer<E: InProcess>(make: fn(usize) -> E) {
+    let executor = make(2);
+
+    let values: Result<Vec<u8>, _> = executor.map(|n: u8| n, 0..100).start().buffer(1).collect();
+
+    assert_eq!(values, Ok((0..100).collect()));
+}
+
+fn a_group_may_be_larger_than_all_there_is<E: InProcess>(make: fn(usize) -> E) {
+    let executor = make(2);
+
+    let values: Result<Vec<u8>, _> = executor.map(|n: u8| n, 0..100).group(usize::MAX).collect();
+
+    assert_eq!(values, Ok((0..100).collect()));
 }
 
 /// Has fewer than it says.

@@ -146,6 +146,7 @@ every_builder_keeps! {
     a_full_queue_has_the_caller_run_it,
     a_full_queue_blocks_until_there_is_room,
     a_full_queue_blocks_no_task_of_its_own_for_ever,
+    what_a_closed_queue_refuses_may_ask_the_executor_as_it_goes,
     the_time_limit_of_the_executor_holds_for_all_tasks,
 }
 
@@ -309,6 +310,32 @@ macro_rules! a_full_queue_blocks_no_task_of_its_own_for_ever {
     }};
 }
 use a_full_queue_blocks_no_task_of_its_own_for_ever;
+
+macro_rules! what_a_closed_queue_refuses_may_ask_the_executor_as_it_goes {
+    ($builder:expr, $build:ident) => {{
+        struct Asks<E: InProcess>(E);
+        impl<E: InProcess> Drop for Asks<E> {
+            fn drop(&mut self) {
+                assert_eq!(self.0.submit(|| ()).result(), Err(TaskError::ShutDown));
+            }
+        }
+
+        // On a thread of its own, since it would hang here.
+        let (told, hears) = mpsc::channel();
+        thread::spawn(move || {
+            for full in [Full::Refuse, Full::Block] {
+                let executor = $builder.workers(1).queue(1, full).$build();
+                executor.close();
+                let asks = Asks(executor.handle());
+                told.send(executor.submit(move || drop(asks)).result()).unwrap();
+            }
+        });
+
+        assert_eq!(hears.recv_timeout(TOO_LONG), Ok(Err(TaskError::ShutDown)));
+        assert_eq!(hears.recv_timeout(TOO_LONG), Ok(Err(TaskError::ShutDown)));
+    }};
+}
+use what_a_closed_queue_refuses_may_ask_the_executor_as_it_goes;
 
 macro_rules! the_time_limit_of_the_executor_holds_for_all_tasks {
     ($builder:expr, $build:ident) => {{

@@ -1,6 +1,11 @@
 //! What only a pool of threads has: rows T and S8 to S10.
 
-use std::{collections::HashSet, sync::mpsc, thread};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::Duration,
+};
 
 use raincheck::{Executor, ThreadPool, default_pool};
 
@@ -91,6 +96,69 @@ fn tasks_start_in_the_order_of_submission() {
     drop(told);
 
     assert!(hears.iter().eq(0..10_000));
+}
+
+#[test]
+fn tasks_that_take_long_start_in_the_order_of_submission_on_several_workers() {
+    let pool = ThreadPool::new(2);
+    let (first, started) = (Gate::default(), Arc::new(Mutex::new(Vec::new())));
+    let hold = |gate: &Gate| {
+        let gate = gate.clone();
+        move || gate.pass()
+    };
+    let mut tasks: Vec<_> = (0..2).map(|_| pool.submit(hold(&first))).collect();
+    first.wait_for(2);
+
+    let gates: Vec<Gate> = (0..20).map(|_| Gate::default()).collect();
+    tasks.extend(gates.iter().enumerate().map(|(n, gate)| {
+        let (started, pass) = (Arc::clone(&started), hold(gate));
+        pool.submit(move || {
+            started.lock().unwrap().push(n);
+            pass();
+        })
+    }));
+    // Longer than anything that is quick.
+    thread::sleep(Duration::from_millis(1));
+    first.open();
+    for gate in &gates {
+        gate.wait_for(1);
+        thread::sleep(Duration::from_millis(1));
+        gate.open();
+    }
+
+    assert!(tasks.into_iter().all(|task| claim(task) == Ok(())));
+    let started = started.lock().unwrap();
+    assert!(started.iter().enumerate().all(|(place, n)| n.abs_diff(place) < 2), "{started:?}");
+}
+
+#[test]
+fn what_a_worker_took_with_a_long_task_does_not_wait_for_it() {
+    let pool = ThreadPool::new(2);
+    let (first, long, started) = (Gate::default(), Gate::default(), Arc::new(Mutex::new(Vec::new())));
+    let hold = |gate: &Gate| {
+        let gate = gate.clone();
+        move || gate.pass()
+    };
+    let held: Vec<_> = (0..2).map(|_| pool.submit(hold(&first))).collect();
+    first.wait_for(2);
+    // So that whoever takes the long one takes several at once by then.
+    drop((0..2_000).map(|_| pool.submit(|| ())).collect::<Vec<_>>());
+
+    let long_task = pool.submit(hold(&long));
+    let tasks: Vec<_> = (0..20_000)
+        .map(|n| {
+            let started = Arc::clone(&started);
+            pool.submit(move || started.lock().unwrap().push(n))
+        })
+        .collect();
+    first.open();
+    assert!(tasks.into_iter().chain(held).all(|task| claim(task) == Ok(())));
+    long.open();
+
+    assert_eq!(claim(long_task), Ok(()));
+    let latest =
+        started.lock().unwrap().iter().enumerate().map(|(place, n): (usize, &usize)| place.saturating_sub(*n)).max();
+    assert!(latest < Some(5_000), "{latest:?} others have started before one that was submitted before them");
 }
 
 #[test]
