@@ -940,7 +940,7 @@ impl Core {
                 this.worker_state.clone(),
                 this.limits.parts(),
             );
-            match Link::start(Weak::clone(&this.this), id, &this.program, &hello, &this.attached) {
+            match Link::start(Weak::clone(&this.this), id, &this.poller, &this.program, &hello, &this.attached) {
                 Ok(link) => this.enlist(link),
                 Err(error) => this.has_not_started(lane, &error),
             }
@@ -1039,9 +1039,13 @@ impl Core {
     fn hear_all(&self) {
         let mut ready = Vec::new();
         while !self.lot().is_over() {
-            if let Err(error) = self.poller.wait(&mut ready) {
-                self.break_down(&TaskError::worker_lost(format!("nobody can listen to the workers: {error}")));
-                return;
+            match self.poller.wait(&mut ready) {
+                Ok(true) => self.lot().hands.values().for_each(|hand| hand.link.answer_call()),
+                Ok(false) => {}
+                Err(error) => {
+                    self.break_down(&TaskError::worker_lost(format!("nobody can listen to the workers: {error}")));
+                    return;
+                }
             }
             for ready in &ready {
                 let link = self.lot().hands.get(&(ready.token / TOKENS)).map(|hand| Arc::clone(&hand.link));

@@ -5,7 +5,7 @@ use std::{
     ffi::OsStr,
     io::{self, PipeWriter, Read, Write},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{net::UnixStream, process::CommandExt},
     },
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
@@ -20,8 +20,8 @@ use rustix::process::Pid;
 
 use super::{
     Act, Core, kin, limits,
-    page::Page,
-    poller::Interest,
+    page::{Listener, Page},
+    poller::{Interest, Poller},
     serve::Hello,
     socket,
     wire::{Frame, HEAD, Inbox, Kind, Stranger, Whole, greeting},
@@ -55,10 +55,10 @@ pub(super) struct Link {
     out: Mutex<Outbox>,
     inbox: Mutex<Inbox>,
     acquaintance: Mutex<Acquaintance>,
-    /// How often the worker had written when the socket was last read.
+    /// How often the worker had written when the socket was last read to its end.
     heard: AtomicU64,
     stderr: Mutex<Stderr>,
-    /// Which thread, that waits for a task, reads the socket itself.
+    /// Which thread it is that waits for a task and listens, if one does.
     attended_by: AtomicUsize,
     is_observed: AtomicBool,
     buried: AtomicBool,
@@ -72,7 +72,7 @@ pub(super) const STDERR: u64 = 1;
 pub(super) const END: u64 = 2;
 
 /// The number of no thread.
-const NOBODY: usize = 0;
+const NO_THREAD: usize = 0;
 
 /// Whether the process has turned out to be a worker.
 #[derive(Clone, Copy, Default)]
@@ -95,6 +95,8 @@ struct Received {
     is_over: bool,
     has_come: bool,
     may_be_more: bool,
+    /// It rings before it writes, if nobody listens.
+    is_acquainted: bool,
 }
 
 /// What is to be sent.
@@ -153,6 +155,7 @@ impl Link {
     pub(super) fn start(
         pool: Weak<Core>,
         id: u64,
+        poller: &Poller,
         program: &OsStr,
         hello: &Hello,
         attached: &Attached,
@@ -187,12 +190,12 @@ impl Link {
             acquaintance: Mutex::default(),
             heard: AtomicU64::new(0),
             stderr: Mutex::new(Stderr { pipe: stderr, last: Vec::new(), line: Vec::new(), is_in_need: false }),
-            attended_by: AtomicUsize::new(NOBODY),
+            attended_by: AtomicUsize::new(NO_THREAD),
             is_observed: AtomicBool::new(false),
             buried: AtomicBool::new(false),
             oom_kills: limits::oom_kills(),
         });
-        let said = link.introduce(&[page_file, pipe.into()], hello, attached);
+        let said = link.introduce([page_file.as_fd(), pipe.as_fd(), poller.bell()], hello, attached);
         if let Err(error) = said {
             link.kill();
             drop(link.reap());
@@ -201,9 +204,8 @@ impl Link {
         Ok(link)
     }
 
-    fn introduce(self: &Arc<Self>, descriptors: &[OwnedFd; 2], hello: &Hello, attached: &Attached) -> io::Result<()> {
-        let descriptors = descriptors.each_ref().map(AsFd::as_fd);
-        match socket::send_with(&self.socket, &greeting(), &descriptors) {
+    fn introduce(self: &Arc<Self>, files: [BorrowedFd<'_>; 3], hello: &Hello, attached: &Attached) -> io::Result<()> {
+        match socket::send_with(&self.socket, &greeting(), &files) {
             // It has ended already, which whoever listens to it will see.
             Ok(_) | Err(rustix::io::Errno::PIPE) => {}
             Err(error) => return Err(error.into()),
@@ -280,9 +282,30 @@ impl Link {
 
     fn watch_for(&self, out: &Outbox) {
         if let Some(pool) = self.pool.upgrade() {
-            let interest = Interest { read: self.attended_by.load(Ordering::SeqCst) == NOBODY, write: out.is_stuck };
+            let interest = Interest { read: self.page.is_polled(), write: out.is_stuck };
             pool.poller.change(self.socket.as_fd(), self.token(), interest);
         }
+    }
+
+    /// Has the calling thread listen. `false` if another one does.
+    fn listen(&self, ear: &Ear) -> bool {
+        let Some(before) = self.page.listen() else { return false };
+        self.attended_by.store(ear.number(), Ordering::Relaxed);
+        if before == Listener::Poller {
+            self.watch();
+        }
+        true
+    }
+
+    /// Has the calling thread listen no longer. If it may, the worker rests: the poller comes when it is called.
+    fn listen_no_longer(&self, may_rest: bool) {
+        self.attended_by.store(NO_THREAD, Ordering::Relaxed);
+        if !may_rest {
+            self.page.leave_to_poller();
+        } else if self.page.rest(self.heard.load(Ordering::Relaxed)) {
+            return;
+        }
+        self.watch();
     }
 
     /// What the poller calls its socket; the next numbers are its stderr and its end.
@@ -293,8 +316,8 @@ impl Link {
     /// Has the poller listen to this worker.
     pub(super) fn list(&self, pool: &Core) -> io::Result<()> {
         let out = lock(&self.out);
-        let read = self.attended_by.load(Ordering::SeqCst) == NOBODY;
-        pool.poller.add(self.socket.as_fd(), self.token(), Interest { read, write: out.is_stuck })?;
+        let interest = Interest { read: self.page.is_polled(), write: out.is_stuck };
+        pool.poller.add(self.socket.as_fd(), self.token(), interest)?;
         if let Some(pipe) = &lock(&self.stderr).pipe {
             pool.poller.add(pipe.as_fd(), self.token() + STDERR, Interest { read: true, write: false })?;
         }
@@ -309,6 +332,13 @@ impl Link {
         pool.poller.remove(self.socket.as_fd());
         if let Some(end) = &self.end {
             pool.poller.remove(end.as_fd());
+        }
+    }
+
+    /// Has the poller listen, if the worker has called for it.
+    pub(super) fn answer_call(&self) {
+        if self.page.answer_call() {
+            self.watch();
         }
     }
 
@@ -341,21 +371,26 @@ impl Link {
         let mut received = Received::default();
         let mut inbox = lock(&self.inbox);
         // What was said until now is there.
-        self.heard.store(self.page.answered(), Ordering::Relaxed);
+        let answered = self.page.answered();
         match inbox.read(&self.socket) {
             Ok(0) => received.is_over = true,
             Ok(_) => {
                 received.has_come = true;
-                received.may_be_more = inbox.is_full();
+                // What comes after descriptors is not read in one go with them.
+                received.may_be_more = inbox.is_full() || inbox.has_files();
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => received.is_over = true,
+        }
+        if !received.may_be_more {
+            self.heard.store(answered, Ordering::Relaxed);
         }
         self.ledger.receive(inbox.take_files());
         if !self.is_acquainted(&mut inbox) {
             received.is_over |= self.stranger().is_some();
             return received;
         }
+        received.is_acquainted = true;
         let noted = inbox.take_whole().and_then(|whole| {
             let noted = if whole.is_empty() { Ok(()) } else { pool.note(self, &whole, &mut received.acts) };
             received.whole = whole;
@@ -506,35 +541,28 @@ impl Away for Link {
     fn attend(self: Arc<Self>, until: Option<Instant>, is_done: &dyn Fn() -> bool, ear: &Ear) {
         let Some(pool) = self.pool.upgrade() else { return };
         // A callback that this thread runs, because it has received a value, may wait in its turn.
-        let is_nested = self.attended_by.load(Ordering::SeqCst) == ear.number();
-        let release = || {
-            self.attended_by.store(NOBODY, Ordering::SeqCst);
-            self.watch();
-        };
+        let is_nested = self.attended_by.load(Ordering::Relaxed) == ear.number();
         while !is_done() && until.is_none_or(|until| Instant::now() < until) {
             if !is_nested {
                 // What an observer sees is in order only if one thread says all of it, which is the poller's.
                 let is_observed = self.is_observed.load(Ordering::SeqCst);
-                let take =
-                    || self.attended_by.compare_exchange(NOBODY, ear.number(), Ordering::SeqCst, Ordering::SeqCst);
-                if is_observed || take().is_err() {
+                if is_observed || !self.listen(ear) {
                     return;
                 }
-                self.watch();
             }
             // A short task is answered sooner than a thread falls asleep.
             let is_there = spin_for_another(|| self.page.answered() != self.heard.load(Ordering::Relaxed) || is_done())
                 || ear.sleep(&self.socket, until, is_done);
             let received = if is_there { self.take_in(&pool) } else { Received::default() };
-            let is_over = received.is_over;
+            let (is_over, may_rest) = (received.is_over, received.is_acquainted);
             // Others may receive while this thread is busy with what is the users', unless that would be seen.
             let keeps = is_nested || self.is_observed.load(Ordering::SeqCst);
             if !keeps {
-                release();
+                self.listen_no_longer(may_rest);
             }
             self.act_upon(&pool, received);
             if keeps && !is_nested {
-                release();
+                self.listen_no_longer(false);
             }
             if is_over {
                 return pool.bury(&self);

@@ -35,9 +35,13 @@ const INPUT: usize = 2;
 /// Which answers are in the journal: how many came before the first, and how many they are.
 const NOTED: usize = 3;
 /// How often each side has written to the socket: who looks here need not sleep to hear of it.
-const POSTED: usize = 4;
-const ANSWERED: usize = 8;
-const FIRST_PLACE: usize = 16;
+const POSTED: usize = 8;
+const ANSWERED: usize = 16;
+/// How often the worker has begun to write to the socket.
+const BEGUN: usize = 17;
+/// Who listens to the worker.
+const LISTENER: usize = 24;
+const FIRST_PLACE: usize = 32;
 const FIRST_OF_JOURNAL: usize = 4096 / size_of::<AtomicU64>();
 
 /// How long the journal is: the answers to a group that the worker has not sent, in case that it dies in the group.
@@ -67,6 +71,23 @@ enum Claim {
     Finished = 4,
     /// The parent is about to kill the worker because of it.
     Doomed = 5,
+}
+
+/// Who listens to the worker, of all the parent's threads.
+///
+/// Most often that is whoever waits for a task. What such a thread leaves behind is nobody's, until it, or another one,
+/// waits for the next, so that turn after turn the poller need not be told; and who writes when nobody listens rings the
+/// poller's bell first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listener {
+    /// The poller, which watches the socket.
+    Poller = 0,
+    /// A thread that waits for a task.
+    Waiter = 1,
+    /// The worker must ring before it writes.
+    Nobody = 2,
+    /// It has rung, and the poller will listen, unless someone else does first.
+    Called = 3,
 }
 
 impl Page {
@@ -177,6 +198,14 @@ impl Page {
         self.words()[POSTED].load(Ordering::Acquire)
     }
 
+    /// Says, as the worker, that it is about to write to the socket. `true` if the poller must be called, for nobody
+    /// listens.
+    pub(super) fn is_to_ring(&self) -> bool {
+        // Before the look at who listens, as `rest` does it the other way round: one of the two sees the other.
+        self.words()[BEGUN].fetch_add(1, Ordering::SeqCst);
+        self.listener() == Some(Listener::Nobody) && self.pass(Listener::Nobody, Listener::Called)
+    }
+
     /// Says, as the worker, that more has been written to the socket.
     pub(super) fn has_answered(&self) {
         self.words()[ANSWERED].fetch_add(1, Ordering::Release);
@@ -185,6 +214,52 @@ impl Page {
     /// How often the worker has said so.
     pub(super) fn answered(&self) -> u64 {
         self.words()[ANSWERED].load(Ordering::Acquire)
+    }
+
+    /// Has the calling thread listen. Says who did before; `None` if that is another thread, and stays so.
+    pub(super) fn listen(&self) -> Option<Listener> {
+        loop {
+            match self.listener()? {
+                Listener::Waiter => return None,
+                before if self.pass(before, Listener::Waiter) => return Some(before),
+                _ => {}
+            }
+        }
+    }
+
+    /// Has nobody listen any more, where the calling thread did and has read all that was written when the worker had
+    /// done so `heard` times. `false` if the worker has begun to write since and has not called, so that the poller is
+    /// to listen now.
+    pub(super) fn rest(&self, heard: u64) -> bool {
+        self.words()[LISTENER].store(Listener::Nobody as u64, Ordering::SeqCst);
+        self.words()[BEGUN].load(Ordering::SeqCst) == heard || !self.pass(Listener::Nobody, Listener::Poller)
+    }
+
+    /// Has the poller listen, where the calling thread did.
+    pub(super) fn leave_to_poller(&self) {
+        self.words()[LISTENER].store(Listener::Poller as u64, Ordering::SeqCst);
+    }
+
+    /// Has the poller listen, if the worker has called and nobody else has come. Says whether it now does.
+    pub(super) fn answer_call(&self) -> bool {
+        self.pass(Listener::Called, Listener::Poller)
+    }
+
+    /// Whether it is the poller who listens.
+    pub(super) fn is_polled(&self) -> bool {
+        self.listener() == Some(Listener::Poller)
+    }
+
+    fn listener(&self) -> Option<Listener> {
+        let word = self.words()[LISTENER].load(Ordering::SeqCst);
+        [Listener::Poller, Listener::Waiter, Listener::Nobody, Listener::Called]
+            .into_iter()
+            .find(|listener| *listener as u64 == word)
+    }
+
+    fn pass(&self, from: Listener, to: Listener) -> bool {
+        let listener = &self.words()[LISTENER];
+        listener.compare_exchange(from as u64, to as u64, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     /// Says, as the worker, which input of a group comes next.
@@ -252,4 +327,64 @@ fn word(task: u64, claim: Claim) -> u64 {
 fn now() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// Looks until it is so, and lets others run now and then.
+    fn until(is_so: impl Fn() -> bool) {
+        for look in 1_u32.. {
+            match is_so() {
+                true => return,
+                false if look % 1024 == 0 => thread::yield_now(),
+                false => std::hint::spin_loop(),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_just_when_the_listener_leaves_is_heard_or_called_out() {
+        const ROUNDS: u64 = 20_000;
+        let (page, _file) = Page::new().unwrap();
+        let turn = AtomicU64::new(0);
+        let mut unheard = 0;
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 1..=ROUNDS {
+                    until(|| turn.load(Ordering::Acquire) == round);
+                    page.is_to_ring();
+                    page.has_answered();
+                }
+            });
+            for round in 1..=ROUNDS {
+                let takes = page.listen().is_some();
+                turn.store(round, Ordering::Release);
+                (0..round % 64).for_each(|_| std::hint::spin_loop());
+                let heard = page.answered();
+                page.rest(heard);
+                until(|| page.answered() == round);
+                // It was read; or the poller listens at once; or it does when it is called.
+                let is_heard = heard == round || page.is_polled() || page.answer_call();
+                unheard += usize::from(!takes || !is_heard);
+            }
+        });
+
+        assert_eq!(unheard, 0);
+    }
+
+    #[test]
+    fn a_second_thread_does_not_listen_beside_the_first() {
+        let (page, _file) = Page::new().unwrap();
+
+        assert_eq!(page.listen(), Some(Listener::Poller));
+        assert_eq!(page.listen(), None);
+        assert!(page.rest(0));
+        assert_eq!(page.listen(), Some(Listener::Nobody));
+        page.leave_to_poller();
+        assert!(page.is_polled());
+    }
 }

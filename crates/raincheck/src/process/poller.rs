@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 /// Something that is waited for has come.
@@ -20,7 +20,7 @@ pub(super) struct Interest {
     pub(super) write: bool,
 }
 
-pub(super) use system::Poller;
+pub(super) use system::{Poller, ring};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod system {
@@ -63,12 +63,18 @@ mod system {
 
         /// Wakes who waits.
         pub(in crate::process) fn wake(&self) {
-            let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+            ring(&self.bell);
         }
 
-        /// Blocks until something has come.
-        pub(in crate::process) fn wait(&self, ready: &mut Vec<Ready>) -> io::Result<()> {
+        /// By which another process can do so.
+        pub(in crate::process) fn bell(&self) -> BorrowedFd<'_> {
+            self.bell.as_fd()
+        }
+
+        /// Blocks until something has come. Says whether the bell has rung.
+        pub(in crate::process) fn wait(&self, ready: &mut Vec<Ready>) -> io::Result<bool> {
             ready.clear();
+            let mut has_rung = false;
             let mut events = Vec::with_capacity(64);
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), None) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -78,6 +84,7 @@ mod system {
                 let (token, flags) = (event.data.u64(), event.flags);
                 if token == BELL {
                     let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+                    has_rung = true;
                     continue;
                 }
                 let is_over = flags.intersects(EventFlags::HUP | EventFlags::ERR);
@@ -87,8 +94,13 @@ mod system {
                     can_write: flags.contains(EventFlags::OUT),
                 });
             }
-            Ok(())
+            Ok(has_rung)
         }
+    }
+
+    /// Wakes who waits where this bell is.
+    pub(in crate::process) fn ring(bell: impl AsFd) {
+        let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
     }
 
     fn flags(interest: Interest) -> EventFlags {
@@ -148,10 +160,14 @@ mod system {
         }
 
         pub(in crate::process) fn wake(&self) {
-            let _ = rustix::io::write(&self.bell.1, &[1]);
+            ring(&self.bell.1);
         }
 
-        pub(in crate::process) fn wait(&self, ready: &mut Vec<Ready>) -> io::Result<()> {
+        pub(in crate::process) fn bell(&self) -> BorrowedFd<'_> {
+            self.bell.1.as_fd()
+        }
+
+        pub(in crate::process) fn wait(&self, ready: &mut Vec<Ready>) -> io::Result<bool> {
             ready.clear();
             let listed: Vec<(OwnedFd, u64, Interest)> = self
                 .listed()
@@ -169,7 +185,8 @@ mod system {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
-            if !fds[0].revents().is_empty() {
+            let has_rung = !fds[0].revents().is_empty();
+            if has_rung {
                 let _ = rustix::io::read(&self.bell.0, &mut [0; 64]);
             }
             for (fd, (_, token, _)) in fds[1..].iter().zip(&listed) {
@@ -183,7 +200,11 @@ mod system {
                     });
                 }
             }
-            Ok(())
+            Ok(has_rung)
         }
+    }
+
+    pub(in crate::process) fn ring(bell: impl AsFd) {
+        let _ = rustix::io::write(bell, &[1]);
     }
 }

@@ -23,6 +23,7 @@ use super::{
     limits::{LimitParts, Limits},
     link::{send_with, with_descriptor},
     page::Page,
+    poller::ring,
     socket,
     wire::{FAILED, FILES, Frame, GREETING, GROUP, HEAD, Inbox, Kind, OBSERVED, SPENT, Whole, greeting, is_greeted},
 };
@@ -93,12 +94,13 @@ fn serve(mark: &str) -> io::Result<Never> {
     panics::note_places();
     let socket = UnixStream::from(take_stdin()?);
     (&socket).write_all(&greeting())?;
-    let [page, bell] = receive_descriptors(&socket)?;
+    let [page, bell, pollers_bell] = receive_descriptors(&socket)?;
     let page = Arc::new(Page::map(page.as_fd())?);
     let mut worker = Worker {
         line: Arc::new(Line {
             socket,
             writing: Mutex::new(()),
+            pollers_bell,
             ledger: Ledger::default(),
             page,
             desk: Mutex::new(None),
@@ -138,8 +140,9 @@ fn take_stdin() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Receives the parent's greeting, and what cannot be said in bytes: the page, and the pipe to listen to.
-fn receive_descriptors(socket: &UnixStream) -> io::Result<[OwnedFd; 2]> {
+/// Receives the parent's greeting, and what cannot be said in bytes: the page, the pipe to listen to, and the bell to ring
+/// if nobody listens here.
+fn receive_descriptors(socket: &UnixStream) -> io::Result<[OwnedFd; 3]> {
     let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
     let mut greeting = [0; GREETING];
     let mut descriptors = Vec::new();
@@ -147,7 +150,7 @@ fn receive_descriptors(socket: &UnixStream) -> io::Result<[OwnedFd; 2]> {
     let mut socket = socket;
     socket.read_exact(&mut greeting[come..])?;
     is_greeted(&greeting).map_err(|stranger| invalid(format!("who has started it is no parent for it: {stranger}")))?;
-    <[OwnedFd; 2]>::try_from(descriptors).map_err(|_| invalid("the parent has sent no descriptors".into()))
+    <[OwnedFd; 3]>::try_from(descriptors).map_err(|_| invalid("the parent has sent no descriptors".into()))
 }
 
 /// The life of the main thread.
@@ -175,6 +178,8 @@ struct Line {
     socket: UnixStream,
     /// Held by whoever writes a frame: a blob may be dropped by any thread.
     writing: Mutex<()>,
+    /// Rung before that, if nobody listens.
+    pollers_bell: OwnedFd,
     ledger: Ledger,
     page: Arc<Page>,
     /// The task that is being done.
@@ -202,8 +207,15 @@ impl Line {
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        self.write_by(|mut socket| socket.write_all(bytes))
+    }
+
+    fn write_by(&self, write: impl FnOnce(&UnixStream) -> io::Result<()>) -> io::Result<()> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        (&self.socket).write_all(bytes)?;
+        if self.page.is_to_ring() {
+            ring(&self.pollers_bell);
+        }
+        write(&self.socket)?;
         self.page.has_answered();
         Ok(())
     }
@@ -216,9 +228,10 @@ impl Line {
         let (frames, keys) = self.ledger.lend(attached, &self.as_peer());
         for (frame, held) in frames {
             let bytes = with_descriptor(&frame)?;
-            let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-            let sent = rustix::io::retry_on_intr(|| send_with(&self.socket, &bytes, &held))?;
-            (&self.socket).write_all(&bytes[sent..])?;
+            self.write_by(|mut socket| {
+                let sent = rustix::io::retry_on_intr(|| send_with(socket, &bytes, &held))?;
+                socket.write_all(&bytes[sent..])
+            })?;
         }
         self.send(Frame { payload: &keys, ..Frame::new(Kind::Lend) })
     }

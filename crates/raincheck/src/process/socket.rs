@@ -13,7 +13,7 @@ use rustix::{
 };
 
 /// How many descriptors go with one message at most.
-const MOST_FILES: usize = 2;
+const MOST_FILES: usize = 3;
 
 /// A pair of sockets. To write where nobody reads is an error, and no signal.
 pub(super) fn pair() -> std::io::Result<(UnixStream, UnixStream)> {

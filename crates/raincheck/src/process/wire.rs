@@ -14,7 +14,7 @@ use super::socket;
 
 /// Which version of the conversation this is: to be raised with every change of what the two sides say to each other or
 /// share, since they may have been built from different sources.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
 
 /// How long a greeting is, in all versions.
 pub(super) const GREETING: usize = 16;
@@ -261,6 +261,11 @@ impl Inbox {
     /// Takes the descriptors that have come.
     pub(super) fn take_files(&mut self) -> impl Iterator<Item = OwnedFd> {
         self.files.drain(..)
+    }
+
+    /// Whether there are any.
+    pub(super) fn has_files(&self) -> bool {
+        !self.files.is_empty()
     }
 
     /// Whether the last `read` may have left something behind.

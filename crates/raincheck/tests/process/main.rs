@@ -6,6 +6,7 @@ mod chaos;
 mod daemons;
 mod deaths;
 mod leaks;
+mod listening;
 mod matrix;
 mod stale;
 mod streams;
