@@ -1,6 +1,6 @@
 //! Every job that is not over yet, so that readers need not each remember what came before.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(crate) trait Reader: Send {
 #[derive(Default)]
 pub(crate) struct Jobs {
     style: Option<Arc<str>>,
-    open: HashMap<u64, Record>,
+    open: BTreeMap<u64, Record>,
     /// Over, and kept for the readers of the event that ended it.
     over: Option<u64>,
 }
@@ -81,9 +81,7 @@ impl Jobs {
 
     /// The jobs that have no outcome yet, in the order they were submitted.
     pub(crate) fn unfinished(&self) -> Vec<u64> {
-        let mut jobs: Vec<u64> = self.open.keys().copied().filter(|job| Some(*job) != self.over).collect();
-        jobs.sort_unstable();
-        jobs
+        self.open.keys().copied().filter(|job| Some(*job) != self.over).collect()
     }
 }
 

@@ -231,11 +231,11 @@ impl Run {
         fetched.bytes = draft.bytes();
         fetched.checksum = hasher.map(Hasher::finish);
         draft.keep_if_dropped(false);
-        self.publish(folder, name, &temporary, job, draft, fetched).map(Tried::Fetched)
+        self.publish(folder, name, &temporary, job, draft, fetched).await.map(Tried::Fetched)
     }
 
     /// Verifies what is there, and gives it its name.
-    fn publish(
+    async fn publish(
         &self,
         folder: &Folder,
         name: PathBuf,
@@ -250,6 +250,9 @@ impl Run {
         let modified = modified.and_then(|date| httpdate::parse_http_date(date).ok());
         let file = draft.complete(modified, self.syncs).map_err(failed)?;
         self.watch.whole(&job.download, &fetched, file)?;
+        // Of all that has come meanwhile, what is to be written down can be written at once.
+        tokio::task::yield_now().await;
+        self.watch.appears(&job.download)?;
         let taken = if job.download.replaces { Taken::Replace } else { Taken::Keep };
         draft.publish(folder, &name, taken).map_err(failed)?;
         if job.noted {
@@ -376,7 +379,7 @@ impl Run {
         draft.keep_if_dropped(false);
         // If it is not what it should be, another attempt is to fetch it as a whole.
         job.whole = true;
-        self.publish(folder, split.target.name.clone(), &split.target.temporary, job, draft, fetched)
+        self.publish(folder, split.target.name.clone(), &split.target.temporary, job, draft, fetched).await
     }
 
     /// The checksum of a file that did not come in order, if one is wanted.

@@ -118,13 +118,24 @@ pub trait Watch: Send + Sync {
         Ok(false)
     }
 
-    /// All of it is on disk under the temporary name, verified, and now gets the final one.
+    /// All of it is on disk under the temporary name, verified, and is about to get the final one.
     ///
     /// # Errors
     ///
     /// Why it must not.
     fn whole(&self, download: &Download, fetched: &Fetched, file: &std::fs::File) -> Result<(), FetchError> {
         let _ = (download, fetched, file);
+        Ok(())
+    }
+
+    /// What is [whole](Self::whole) now gets its final name. All that came at the same time are told to be whole before the first
+    /// of them gets its name, so that what is to be written down of them can be written at once.
+    ///
+    /// # Errors
+    ///
+    /// Why it must not.
+    fn appears(&self, download: &Download) -> Result<(), FetchError> {
+        let _ = download;
         Ok(())
     }
 

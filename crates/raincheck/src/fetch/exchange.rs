@@ -1,6 +1,6 @@
 //! One request and its response, with what lies between them: redirects, challenges, a connection that had gone stale.
 
-use std::{sync::Arc, time::Instant};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode, Uri, Version,
@@ -71,7 +71,7 @@ struct Hop<'a> {
     settings: &'a Settings,
     method: Method,
     url: Url,
-    headers: HeaderMap,
+    headers: Cow<'a, HeaderMap>,
     payload: Option<Payload>,
     cap: u64,
     decodes: bool,
@@ -85,19 +85,15 @@ impl<'a> Hop<'a> {
     fn first(settings: &'a Settings, request: &Request) -> Result<Self, FetchError> {
         // A request that was read back by serde has not been looked at.
         usable(request.url()).map_err(|reason| FetchError::InvalidUrl { url: shown(request.url()), reason })?;
-        let mut headers = settings.headers.clone();
+        let mut headers = Cow::Borrowed(&settings.headers);
         // What the request says stands instead of what the client says; what it says twice stands twice.
         let mut last = None;
         for (name, value) in request.headers() {
             if last.replace(name) == Some(name) {
-                headers.append(name, value.clone());
+                headers.to_mut().append(name, value.clone());
             } else {
-                headers.insert(name, value.clone());
+                headers.to_mut().insert(name, value.clone());
             }
-        }
-        let decodes = request.decodes().unwrap_or(settings.decode);
-        if decodes {
-            headers.entry(header::ACCEPT_ENCODING).or_insert(ACCEPTED);
         }
         let (mut url, in_url) = without_credentials(request.url().clone());
         if !settings.query.is_empty() {
@@ -111,7 +107,7 @@ impl<'a> Hop<'a> {
             headers,
             payload: request.payload().cloned(),
             cap: request.cap().or(settings.largest).unwrap_or(u64::MAX),
-            decodes,
+            decodes: request.decodes().unwrap_or(settings.decode),
             credentials,
             answered: false,
         })
@@ -303,7 +299,10 @@ impl<'a> Hop<'a> {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;
         *request.version_mut() = version;
-        *request.headers_mut() = self.headers.clone();
+        *request.headers_mut() = HeaderMap::clone(&self.headers);
+        if self.decodes {
+            request.headers_mut().entry(header::ACCEPT_ENCODING).or_insert(ACCEPTED);
+        }
         if let Some(content_type) = self.payload.as_ref().and_then(Payload::content_type) {
             let content_type = HeaderValue::from_str(content_type)
                 .map_err(|_| FetchError::invalid("the type of the payload cannot be sent"))?;
@@ -375,12 +374,12 @@ impl<'a> Hop<'a> {
             for name in
                 [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_LOCATION]
             {
-                self.headers.remove(name);
+                self.headers.to_mut().remove(name);
             }
         }
         if !same_site(&self.url, &next) {
             for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
-                self.headers.remove(name);
+                self.headers.to_mut().remove(name);
             }
             self.credentials = self.settings.credentials_for(&next);
         }
@@ -390,7 +389,7 @@ impl<'a> Hop<'a> {
         }
         self.answered = false;
         // Given for one host, it would mislead the next.
-        self.headers.remove(HOST);
+        self.headers.to_mut().remove(HOST);
         self.url = next;
         Ok(())
     }

@@ -90,11 +90,12 @@ impl Folder {
     ///
     /// If the name leads out of the folder, is none, or goes through a link.
     fn locate<'a>(&self, name: &'a Path) -> io::Result<(Arc<OwnedFd>, &'a OsStr)> {
-        let (Some(parent), Some(file)) = (name.parent(), name.file_name()) else { return Err(leads_out(name)) };
-        if !name.components().all(|part| matches!(part, Component::Normal(_))) {
+        let mut parts = name.components();
+        let Some(Component::Normal(file)) = parts.next_back() else { return Err(leads_out(name)) };
+        let parent = parts.as_path().as_os_str();
+        if !parts.all(|part| matches!(part, Component::Normal(_))) {
             return Err(leads_out(name));
         }
-        let parent = parent.as_os_str();
         if parent.is_empty() {
             return Ok((Arc::clone(&self.root), file));
         }

@@ -26,6 +26,9 @@ const FIRST_CAP: f64 = 4.0;
 const CUT: f64 = 0.7;
 /// How much faster a learned pace becomes with each round of answers.
 const QUICKEN: f64 = 1.1;
+/// So much of the pace that was seen is used: a server's clock is coarse, its bucket may hold one more than comes back in
+/// the time that it names, and to be refused once more costs all of that time.
+const PRUDENCE: f64 = 0.97;
 
 /// What may run at a time, and how fast it may begin.
 #[derive(Clone, Debug)]
@@ -487,7 +490,7 @@ impl Pace {
         }
         let wait = until.saturating_sub(now).as_secs_f64().max(0.001);
         let whole = until.saturating_sub(self.since).as_secs_f64().max(wait);
-        let a_second = (self.answered / whole).max(1.0 / wait);
+        let a_second = (PRUDENCE * self.answered / whole).max(1.0 / wait);
         let size = (a_second * wait).max(1.0);
         self.learned = Some(Bucket { size, tokens: size, a_second, filled_at: until });
         // What began before this moment was sent without knowing, and shows nothing more.
@@ -680,9 +683,21 @@ mod tests {
 
     #[test]
     fn a_server_with_a_limit_is_run_into_once_and_then_kept_up_with() {
-        // 200 a second, in a bucket of 200; 30 at a time; each request takes a tenth of a millisecond.
+        // What is there in the beginning may be some more than comes back in a second.
+        for at_first in [200.0, 201.0, 203.0] {
+            let (requests, refused_at, took) = run_into_a_limit(at_first);
+
+            assert!(requests <= 550, "{requests} requests");
+            assert!(took < ms(1700), "{took:?}");
+            assert!(refused_at.iter().all(|at| *at < ms(100)), "{refused_at:?}");
+        }
+    }
+
+    /// 500 jobs for a server that allows 200 a second, in a bucket of 200; 30 at a time; each request takes a tenth of a millisecond.
+    fn run_into_a_limit(at_first: f64) -> (usize, Vec<At>, At) {
         let mut schedule = Schedule::new(limits(30));
-        let (mut tokens, mut filled, mut now) = (200.0_f64, ms(0), ms(0));
+        let (mut tokens, mut filled, mut now) = (at_first, ms(0), ms(0));
+        let mut refused_at = Vec::new();
         let (mut done, mut requests, mut added) = (0, 0, 0);
         while done < 500 {
             while added < 500 && schedule.wants_more() {
@@ -704,21 +719,21 @@ mod tests {
             now += Duration::from_micros(100) * running.len() as u32;
             for (job, host) in running {
                 requests += 1;
-                tokens = (tokens + (now - filled).as_secs_f64() * 200.0).min(200.0);
+                tokens = (tokens + (now - filled).as_secs_f64() * 200.0).min(tokens.max(200.0));
                 filled = now;
                 if tokens >= 1.0 {
                     tokens -= 1.0;
                     done += 1;
                     schedule.over(host, began, now, Showed::Answered);
                 } else {
+                    refused_at.push(now);
                     schedule.over(host, began, now, Showed::TooFast { until: now + ms(1000) });
                     schedule.park(host, job, now + ms(1000));
                 }
             }
         }
 
-        assert!(requests <= 550, "{requests} requests");
-        assert!(now < ms(2000), "{now:?}");
+        (requests, refused_at, now)
     }
 
     #[test]

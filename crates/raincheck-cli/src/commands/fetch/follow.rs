@@ -1,6 +1,7 @@
 //! Tells the report, the journal and the list of what failed what becomes of each download.
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use super::disposition;
 use super::failed::Failed;
 use super::hashes::ByNumber;
-use super::journal::{self, Record};
+use super::journal::{self, Journal, Record};
 use super::known::Known;
 use super::page::Page;
 use super::robots;
@@ -159,28 +160,35 @@ impl Watch for Follow {
 
     fn whole(&self, download: &Download, fetched: &Fetched, file: &File) -> Result<(), FetchError> {
         let Some(journal) = self.known.journal() else { return Ok(()) };
-        let tickets = self.known.tickets();
-        let Some(ticket) = tickets.get(&download.number()) else { return Ok(()) };
+        let mut tickets = self.known.tickets();
+        let Some(ticket) = tickets.get_mut(&download.number()) else { return Ok(()) };
         let name = match (&ticket.late_name, download.name()) {
             (Some(name), _) => name.into(),
             (None, name) => name.unwrap_or(Path::new("")).to_string_lossy(),
         };
         let checksum = fetched.checksum.as_ref().map(|checksum| checksum.to_string().into());
-        let written = file.metadata().and_then(|there| {
-            journal.whole(&Record {
-                key: ticket.key,
-                url: download.request().url().as_str().into(),
-                named_by_server: ticket.late_name.is_some(),
-                size: there.len(),
-                modified: journal::modified(&there),
-                fetched: UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()),
-                etag: fetched.etag.as_deref().map(Into::into),
-                last_modified: fetched.last_modified.as_deref().map(Into::into),
-                checksum,
-                name,
-            })
-        });
-        written.map_err(|error| FetchError::File { path: journal.path(), reason: error.to_string() })
+        let there = file.metadata().map_err(|error| not_noted(journal, &error))?;
+        ticket.noted = Some(journal.note(&Record {
+            key: ticket.key,
+            url: download.request().url().as_str().into(),
+            named_by_server: ticket.late_name.is_some(),
+            size: there.len(),
+            modified: journal::modified(&there),
+            fetched: UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()),
+            etag: fetched.etag.as_deref().map(Into::into),
+            last_modified: fetched.last_modified.as_deref().map(Into::into),
+            checksum,
+            name,
+        }));
+        Ok(())
+    }
+
+    fn appears(&self, download: &Download) -> Result<(), FetchError> {
+        let noted = self.known.tickets().get_mut(&download.number()).and_then(|ticket| ticket.noted.take());
+        match (self.known.journal(), noted) {
+            (Some(journal), Some(batch)) => journal.write(batch).map_err(|error| not_noted(journal, &error)),
+            _ => Ok(()),
+        }
     }
 
     fn ended(&self, ended: Ended) {
@@ -204,6 +212,10 @@ impl Watch for Follow {
         }
         attempt.job().finish(outcome);
     }
+}
+
+fn not_noted(journal: &Journal, error: &io::Error) -> FetchError {
+    FetchError::File { path: journal.path(), reason: error.to_string() }
 }
 
 fn outcome(ended: &Ended) -> Outcome {

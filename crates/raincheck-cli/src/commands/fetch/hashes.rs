@@ -45,6 +45,11 @@ impl Key {
         text.iter().try_fold(0, |key, byte| Some(key << 4 | u64::from(digit(byte)?))).map(Self)
     }
 
+    /// It as it is shown: sixteen hexadecimal digits.
+    pub(crate) fn digits(self) -> [u8; 16] {
+        std::array::from_fn(|place| b"0123456789abcdef"[(self.0 >> (60 - 4 * place)) as usize & 15])
+    }
+
     /// Its first letters, for a name: so many, of which each tells 32 apart; at most 12.
     pub(crate) fn letters(self, count: u32) -> String {
         // Without letters that look like digits or each other, as Crockford has them.
@@ -54,11 +59,8 @@ impl Key {
 }
 
 impl fmt::Display for Key {
-    /// Sixteen hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digit = |place| b"0123456789abcdef"[(self.0 >> (60 - 4 * place)) as usize & 15];
-        let digits: [u8; 16] = std::array::from_fn(digit);
-        f.write_str(std::str::from_utf8(&digits).expect("digits are ASCII"))
+        f.write_str(std::str::from_utf8(&self.digits()).expect("digits are ASCII"))
     }
 }
 

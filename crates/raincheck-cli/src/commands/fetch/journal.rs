@@ -1,9 +1,9 @@
 //! What a run leaves for the next one: which files are whole, so that only the rest is fetched.
 //!
 //! It lies in a folder of its own within that of the downloads, with the parts of files that are not whole, and is held by
-//! one run at a time. A line is written, in one piece, when a file is whole and before it gets its name: so a run that
-//! is killed has either not begun to rename, or the next one finds the line, and the file as a part under the same
-//! size and time, and gives it its name without asking the server again.
+//! one run at a time. A line is written when a file is whole and before it gets its name, with those of all others that are
+//! whole by then: so a run that is killed has either not begun to rename, or the next one finds the line, and the file as
+//! a part under the same size and time, and gives it its name without asking the server again.
 //!
 //! The lines stay in the file. In memory there is, for each, where it stands: twelve bytes.
 
@@ -62,8 +62,18 @@ pub(crate) struct Journal {
 #[derive(Debug)]
 struct Writing {
     file: File,
-    line: Vec<u8>,
+    /// How far it is written.
+    end: u64,
+    /// What is noted and not written yet, which is of this batch.
+    lines: Vec<u8>,
+    batch: u64,
+    /// The batches that could not be written, and why.
+    lost: Vec<(u64, io::ErrorKind)>,
 }
+
+/// The lines that are written together with this one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batch(u64);
 
 /// Why there is no journal.
 #[derive(Debug)]
@@ -227,7 +237,8 @@ impl Journal {
         if past.whole == 0 {
             file.write_all(HEAD).map_err(failed)?;
         }
-        let file = Mutex::new(Writing { file, line: Vec::new() });
+        let end = past.whole.max(HEAD.len() as u64);
+        let file = Mutex::new(Writing { file, end, lines: Vec::new(), batch: 0, lost: Vec::new() });
         Ok((Self { folder, file, _lock: lock }, past))
     }
 
@@ -236,24 +247,27 @@ impl Journal {
         self.folder.join(NAME)
     }
 
-    /// Writes down that a file is whole. To be called before it gets its name.
+    /// Notes that a file is whole. It is not written down yet, but [`write`](Self::write) does that for all that are noted by then.
+    pub(crate) fn note(&self, record: &Record<'_>) -> Batch {
+        let mut writing = self.writing();
+        record.write(&mut writing.lines);
+        Batch(writing.batch)
+    }
+
+    /// Writes down what is noted, unless somebody has, since this batch. To be called before one of these files gets its name.
     ///
     /// # Errors
     ///
-    /// If that cannot be written. What was written of it, the next run does not take for a line.
-    pub(crate) fn whole(&self, record: &Record<'_>) -> io::Result<()> {
+    /// If that could not be written, for all of the batch: the next run knows nothing of it.
+    pub(crate) fn write(&self, batch: Batch) -> io::Result<()> {
         let mut writing = self.writing();
-        let Writing { file, line } = &mut *writing;
-        line.clear();
-        record.write(line);
-        let ends = file.write(line)?;
-        if ends == line.len() {
-            return Ok(());
+        if writing.batch == batch.0 {
+            return writing.write();
         }
-        // A disk that is full, say. What follows must not be run together with what was written.
-        file.write_all(&line[ends..]).inspect_err(|_| {
-            let _ = file.write_all(b"\n");
-        })
+        match writing.lost.iter().find(|(lost, _)| *lost == batch.0) {
+            Some((_, why)) => Err((*why).into()),
+            None => Ok(()),
+        }
     }
 
     fn writing(&self) -> MutexGuard<'_, Writing> {
@@ -285,6 +299,24 @@ impl Journal {
             let _ = fs::remove_file(self.folder.join(NAME));
             let _ = fs::remove_dir(&self.folder);
         }
+    }
+}
+
+impl Writing {
+    fn write(&mut self) -> io::Result<()> {
+        let written = self.file.write_all(&self.lines);
+        match &written {
+            Ok(()) => self.end += self.lines.len() as u64,
+            Err(error) => {
+                self.lost.push((self.batch, error.kind()));
+                // A disk that is full, say. Half of a line would spoil the next one, and whole ones are not true. If this does not
+                // work either, the next run takes half a line for none.
+                let _ = self.file.set_len(self.end).and_then(|()| self.file.seek(SeekFrom::Start(self.end)));
+            }
+        }
+        self.lines.clear();
+        self.batch += 1;
+        written
     }
 }
 
@@ -396,6 +428,10 @@ mod tests {
         }
     }
 
+    fn whole(journal: &Journal, record: &Record<'_>) -> io::Result<()> {
+        journal.write(journal.note(record))
+    }
+
     fn reopened(dir: &Path) -> (Past, Vec<String>) {
         let mut names = Vec::new();
         let (_, past) = Journal::open(dir, |record| names.push(record.name.to_string())).unwrap();
@@ -412,9 +448,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (journal, _) = Journal::open(dir.path(), |_| ()).unwrap();
         for number in 0..500 {
-            journal.whole(&record(number, &"n".repeat(number as usize * 7 % 3000))).unwrap();
+            whole(&journal, &record(number, &"n".repeat(number as usize * 7 % 3000))).unwrap();
         }
-        journal.whole(&record(3, "again")).unwrap();
+        whole(&journal, &record(3, "again")).unwrap();
         drop(journal);
 
         let (past, names) = reopened(dir.path());
@@ -431,7 +467,7 @@ mod tests {
     fn a_line_that_was_cut_off_anywhere_costs_that_line_alone() {
         let dir = tempfile::tempdir().unwrap();
         let (journal, _) = Journal::open(dir.path(), |_| ()).unwrap();
-        (0..3).for_each(|number| journal.whole(&record(number, "n")).unwrap());
+        (0..3).for_each(|number| whole(&journal, &record(number, "n")).unwrap());
         drop(journal);
         let path = dir.path().join(OWN_FOLDER).join(NAME);
         let text = fs::read(&path).unwrap();
@@ -443,7 +479,7 @@ mod tests {
             if end >= last {
                 assert_eq!(past.places.len(), 2);
             }
-            journal.whole(&record(7, "seven")).unwrap();
+            whole(&journal, &record(7, "seven")).unwrap();
             drop(journal);
             let (past, _) = reopened(dir.path());
             assert_eq!(name_of(&past, 7).as_deref(), Some("seven"), "cut at {end}");
@@ -451,6 +487,34 @@ mod tests {
                 assert_eq!(name_of(&past, 1).as_deref(), Some("n"));
             }
         }
+    }
+
+    #[test]
+    fn what_is_noted_together_is_written_together_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(dir.path(), |_| ()).unwrap();
+        let path = dir.path().join(OWN_FOLDER).join(NAME);
+        let written = || fs::read_to_string(&path).unwrap().lines().count() - 1;
+
+        let [one, two] = [1, 2].map(|number| journal.note(&record(number, "n")));
+        assert_eq!(written(), 0);
+        journal.write(two).unwrap();
+        journal.write(one).unwrap();
+        assert_eq!(written(), 2);
+
+        // A disk that takes nothing, for a while.
+        let usual = std::mem::replace(&mut journal.writing().file, File::open(&path).unwrap());
+        let [three, four] = [3, 4].map(|number| journal.note(&record(number, "n")));
+        assert!(journal.write(three).is_err());
+        journal.writing().file = usual;
+        let five = journal.note(&record(5, "n"));
+        journal.write(five).unwrap();
+        assert!(journal.write(four).is_err(), "it was lost with the third");
+        drop(journal);
+
+        let (past, _) = reopened(dir.path());
+        let known: Vec<u64> = (1..=5).filter(|number| name_of(&past, *number).is_some()).collect();
+        assert_eq!(known, [1, 2, 5]);
     }
 
     #[test]
@@ -489,7 +553,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (journal, _) = Journal::open(dir.path(), |_| ()).unwrap();
         for round in 0..400 {
-            (0..5).for_each(|number| journal.whole(&record(number, &round.to_string())).unwrap());
+            (0..5).for_each(|number| whole(&journal, &record(number, &round.to_string())).unwrap());
         }
         drop(journal);
 
@@ -505,7 +569,7 @@ mod tests {
     fn a_url_is_met_once() {
         let dir = tempfile::tempdir().unwrap();
         let (journal, _) = Journal::open(dir.path(), |_| ()).unwrap();
-        journal.whole(&record(1, "one")).unwrap();
+        whole(&journal, &record(1, "one")).unwrap();
         drop(journal);
         let (mut past, _) = reopened(dir.path());
 

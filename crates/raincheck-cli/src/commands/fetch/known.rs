@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use super::hashes::{ByNumber, Key};
-use super::journal::{self, Journal};
+use super::journal::{self, Batch, Journal};
 use super::list::Options;
 use super::names::Names;
 
@@ -33,6 +33,8 @@ pub(super) struct Ticket {
     pub(super) named_by_server: bool,
     /// The name that the server has given it.
     pub(super) late_name: Option<String>,
+    /// That it is whole, in the journal.
+    pub(super) noted: Option<Batch>,
     /// That it does not have the name which its list gives it, and why.
     pub(super) renamed: Option<Box<str>>,
 }

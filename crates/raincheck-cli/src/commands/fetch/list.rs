@@ -169,6 +169,7 @@ pub(crate) fn write(url: &Url, options: Option<&Options>, name: Option<&str>) ->
 pub(crate) struct List<R> {
     lines: Lines<R>,
     name: Arc<str>,
+    urls: Urls,
     /// Options that have been told to mean nothing.
     unused: Vec<String>,
     /// An entry whose options are being read.
@@ -194,7 +195,16 @@ impl<R: Read> List<R> {
     pub(crate) fn new(read: R, name: &str, is_silent: impl Fn() -> bool + Send + 'static) -> Self {
         let lines = Lines { read: BufReader::with_capacity(READ, read), number: 0, line: Vec::new() };
         let is_silent = Box::new(is_silent);
-        Self { lines, name: name.into(), unused: Vec::new(), open: None, next: None, is_silent, ended: false }
+        Self {
+            lines,
+            name: name.into(),
+            urls: Urls::default(),
+            unused: Vec::new(),
+            open: None,
+            next: None,
+            is_silent,
+            ended: false,
+        }
     }
 
     /// What comes next, or `None` at the end. Blocks until it is there.
@@ -278,7 +288,8 @@ impl<R: Read> List<R> {
         if text.starts_with([' ', '\t']) && !is_url(trimmed) {
             return self.option(trimmed, place);
         }
-        let read = entry(trimmed, &place).map_err(|(what, hint)| problem(place, trimmed, &what, hint.as_deref()));
+        let read = entry(trimmed, &place, &mut self.urls);
+        let read = read.map_err(|(what, hint)| problem(place, trimmed, &what, hint.as_deref()));
         self.open_next(read)
     }
 
@@ -421,7 +432,7 @@ fn is_entry(line: &[u8]) -> bool {
 /// Reads what an argument on the command line wants.
 pub(crate) fn argument(text: &str, number: u64) -> Result<Entry, Problem> {
     let place = Place { list: "command line".into(), line: number };
-    wanted(text.trim(), "")
+    wanted(text.trim(), "", &mut Urls::default())
         .map(|wanted| Entry::new(wanted, Options::default(), place.clone()))
         .map_err(|(what, hint)| problem(place, text, &what, hint.as_deref()))
 }
@@ -436,13 +447,13 @@ struct Wanted {
     password: Option<String>,
 }
 
-fn entry(text: &str, place: &Place) -> Result<Entry, Wrong> {
+fn entry(text: &str, place: &Place, urls: &mut Urls) -> Result<Entry, Wrong> {
     let mut fields = text.split('\t').map(str::trim).filter(|field| !field.is_empty());
-    let first = wanted(fields.next().unwrap_or_default(), "")?;
+    let first = wanted(fields.next().unwrap_or_default(), "", urls)?;
     let mut options = Options::default();
     for field in fields {
         if is_url(field) {
-            options.mirrors.push(wanted(field, "the mirror ")?.url);
+            options.mirrors.push(wanted(field, "the mirror ", &mut Urls::default())?.url);
         } else if let Some(sum) = checksum_field(field) {
             options.checksum = Some(sum.map_err(|what| (what, None))?);
         } else if options.name.replace(field.into()).is_some() {
@@ -474,11 +485,44 @@ fn is_url(text: &str) -> bool {
         && scheme.chars().all(|char| char.is_ascii_alphanumeric() || "+-.".contains(char))
 }
 
-fn wanted(text: &str, which: &str) -> Result<Wanted, Wrong> {
+/// Reads URLs. Most lead to the same place as the one before: of them only what follows it is read.
+#[derive(Default)]
+struct Urls {
+    place: String,
+    before: Option<Url>,
+}
+
+impl Urls {
+    fn read(&mut self, text: &str) -> Result<Url, url::ParseError> {
+        let Some((place, path)) = place_and_path(text) else { return Url::parse(text) };
+        if let Some(before) = &self.before
+            && place == self.place
+        {
+            return before.join(path);
+        }
+        let url = Url::parse(text)?;
+        if matches!(url.scheme(), "http" | "https") {
+            (self.place, self.before) = (place.into(), Some(url.clone()));
+        }
+        Ok(url)
+    }
+}
+
+/// Scheme, host and port, and what follows; `None` if it is not that plain.
+fn place_and_path(text: &str) -> Option<(&str, &str)> {
+    let host = text.find("://")? + 3;
+    let path = host + text[host..].find(['/', '?', '#', '\\', '@'])?;
+    let (place, path) = (&text[..path], &text[path..]);
+    // Of more slashes than these nobody would think that another host follows, but that is what they mean.
+    let is_plain = place.len() > host && path.starts_with('/') && !path[1..].starts_with(['/', '\\']);
+    is_plain.then_some((place, path))
+}
+
+fn wanted(text: &str, which: &str, urls: &mut Urls) -> Result<Wanted, Wrong> {
     if text.chars().any(char::is_control) {
         return Err((format!("{which}`{}` has a control character", shown(text)), None));
     }
-    let mut url = match Url::parse(text) {
+    let mut url = match urls.read(text) {
         Ok(url) => url,
         Err(url::ParseError::RelativeUrlWithoutBase) => return Err(no_scheme(text, which)),
         Err(error) => return Err((format!("{which}`{}` is no URL: {error}", shown(text)), None)),
@@ -961,6 +1005,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_url_is_the_same_whatever_came_before_it(
+            place in r"(http|HTTP|https|ftp)(:/{0,3})(h|H|h:80|1\.2|é|u:p@h|)",
+            paths in proptest::collection::vec(r"[/\\?#@:]{0,2}[a/\\?#@:%. é]{0,5}", 2..8),
+        ) {
+            let mut urls = Urls::default();
+            for path in &paths {
+                let text = format!("{place}{path}");
+                prop_assert_eq!(urls.read(&text), Url::parse(&text), "{}", text);
+            }
+        }
+
         #[test]
         fn no_list_breaks_the_reader_and_no_line_is_passed_over(
             lines in prop::collection::vec("(https?://h/[a-z]{0,3}(\t[a-z:/]{1,9}){0,2}|[ -~\t]{0,12}|  [a-z]{3,8}=[a-z]{0,4}|\u{e9})", 0..20),

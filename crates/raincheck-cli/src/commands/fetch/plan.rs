@@ -237,7 +237,7 @@ impl Plan {
         if !self.common.dry {
             let options = entry.take_options();
             let renamed = renamed.as_deref().map(Into::into);
-            let ticket = Ticket { key, options, named_by_server, late_name: None, renamed };
+            let ticket = Ticket { key, options, named_by_server, late_name: None, noted: None, renamed };
             self.known.tickets().insert(self.number, ticket);
         }
         Ok(Some(match renamed {
@@ -618,7 +618,8 @@ mod tests {
                     checksum: None,
                     url: Cow::Borrowed(&url),
                 };
-                known.journal().unwrap().whole(&record).unwrap();
+                let journal = known.journal().unwrap();
+                journal.write(journal.note(&record)).unwrap();
             }
         }
     }
