@@ -482,7 +482,7 @@ impl Core {
     /// and again: those would be overtaken by whatever comes for as long as it is held up.
     fn give_back(&self, waiting: &mut Waiting) {
         waiting.takes += 1;
-        if waiting.takes % ROUND == 0 {
+        if waiting.takes.is_multiple_of(ROUND) {
             let own = &mut *self.own_queues[waiting.takes / ROUND % self.own_queues.len()].lock();
             if waiting.takes - own.taken_at > ROUND * self.own_queues.len() {
                 waiting.queue.push_front(own.tasks.drain(..));
