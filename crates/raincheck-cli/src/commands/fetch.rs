@@ -56,7 +56,7 @@ const USAGE: &str = "raincheck fetch [OPTIONS] URL...\n       raincheck fetch [O
 const EXAMPLES: &str = "\
 Examples:
   raincheck fetch https://example.org/a.pdf https://example.org/b.pdf
-  raincheck fetch -i urls.txt -d files -j 30                 a URL a line; again: only what is missing
+  raincheck fetch -i urls.txt -d files -j 30                 a URL a line; again: what is missing
   raincheck fetch -i urls.txt -d files --failed again.txt    what failed, as a list to give back
   raincheck fetch --segments 4 https://example.org/disk.img  a large file in pieces at once
   raincheck fetch -i urls.txt --name '{host}/{path}'         files called as on their sites";
