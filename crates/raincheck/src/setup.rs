@@ -20,6 +20,9 @@ pub(crate) struct Setup {
     state: Option<Box<dyn Fn(Lane) -> State + Send + Sync>>,
 }
 
+/// More workers than there ever are, and few enough to be counted with.
+pub(crate) const MOST_WORKERS: usize = 1 << 24;
+
 /// What becomes of a task for which there is no room in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -87,7 +90,7 @@ macro_rules! setup_methods {
         #[must_use]
         pub fn workers(mut self, workers: usize) -> Self {
             assert!(workers > 0, "an executor needs at least one worker");
-            self.setup.workers = workers;
+            self.setup.workers = workers.min(crate::setup::MOST_WORKERS);
             self
         }
 

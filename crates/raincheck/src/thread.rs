@@ -104,7 +104,7 @@ impl ThreadPoolBuilder {
     /// Makes the pool. Its threads are started by the first tasks.
     pub fn build(self) -> ThreadPool {
         panics::note_places();
-        let own_queues = (0..self.setup.workers).map(|_| Apart::default()).collect();
+        let own_queues = (0..self.setup.workers.min(MOST_OWN_QUEUES)).map(|_| Apart::default()).collect();
         let core = Arc::new_cyclic(|this| Core {
             this: Weak::clone(this),
             home: Home::new(),
@@ -136,7 +136,7 @@ struct Core {
     waits: AtomicBool,
     /// Whether one of them goes before those that a worker has taken already.
     urgent: AtomicBool,
-    /// Tasks that each worker has taken.
+    /// Tasks that each worker has taken, as far as it has such a queue.
     own_queues: Box<[OwnQueue]>,
     threads: Mutex<Threads>,
     /// Whether a thread should be called when there is work: a place is free, and nobody is on the way to it.
@@ -230,6 +230,9 @@ const BRISK: Duration = Duration::from_micros(20);
 
 /// No worker takes more tasks at a time.
 const LARGEST_BATCH: usize = 32;
+
+/// Workers beyond these keep no tasks for later: whoever looks for work looks at all such queues.
+const MOST_OWN_QUEUES: usize = 1024;
 
 /// How one worker takes its tasks.
 #[derive(Default)]

@@ -122,11 +122,10 @@ fn a_task_is_mapped_over_its_argument_or_over_tuples() {
 fn the_values_of_an_async_task_come_while_others_have_not_started() {
     let mut shut = Some(DOOR.lock().unwrap());
     // The last input is pulled when the first value is there: then the second call waits, and the third for its worker.
-    let inputs = (0..4).map(move |n| {
-        if n == 3 {
+    let inputs = (0..4).inspect(move |n| {
+        if *n == 3 {
             drop(shut.take());
         }
-        n
     });
 
     assert_eq!(ThreadPool::new(1).map(past_the_door::task(), inputs).buffer(3).values(), Ok(vec![0, 1, 2, 3]));

@@ -51,8 +51,19 @@ const NOTHING: &str = "there was nothing to fetch: no URL was given";
 /// So many lines are read ahead.
 const AHEAD: usize = 1024;
 
+const USAGE: &str = "raincheck fetch [OPTIONS] URL...\n       raincheck fetch [OPTIONS] --input LIST";
+
+const EXAMPLES: &str = "\
+Examples:
+  raincheck fetch https://example.org/a.pdf https://example.org/b.pdf
+  raincheck fetch -i urls.txt -d files -j 30                 a URL a line; again: what is missing
+  raincheck fetch -i urls.txt -d files --failed again.txt    what failed, as a list to give back
+  raincheck fetch --segments 4 https://example.org/disk.img  a large file in pieces at once
+  raincheck fetch -i urls.txt --name '{host}/{path}'         files called as on their sites";
+
 /// What `raincheck fetch` is asked for.
 #[derive(Debug, Clone, clap::Args)]
+#[command(override_usage = USAGE, after_help = EXAMPLES)]
 pub(crate) struct FetchArgs {
     /// What to fetch
     #[arg(value_name = "URL", required_unless_present = "inputs")]

@@ -135,6 +135,7 @@ fn a_task_within_its_limit_has_its_value<E: InProcess>(executor: impl Fn(usize) 
 }
 
 every_builder_keeps! {
+    any_number_of_workers_is_one,
     /// I1
     the_initializer_runs_once_for_each_worker,
     /// I2
@@ -149,6 +150,16 @@ every_builder_keeps! {
     what_a_closed_queue_refuses_may_ask_the_executor_as_it_goes,
     the_time_limit_of_the_executor_holds_for_all_tasks,
 }
+
+macro_rules! any_number_of_workers_is_one {
+    ($builder:expr, $build:ident) => {{
+        let executor = $builder.workers(usize::MAX).$build();
+
+        assert_eq!(claim(executor.submit(|| 1)), Ok(1));
+        assert_eq!(executor.map(|n: u8| n, 0..100).values(), Ok((0..100).collect()));
+    }};
+}
+use any_number_of_workers_is_one;
 
 macro_rules! the_initializer_runs_once_for_each_worker {
     ($builder:expr, $build:ident) => {{

@@ -43,6 +43,8 @@ impl Failed {
             (OpenOptions::new().write(true).open(&place).map_err(cannot)?, None)
         } else {
             let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            // Asked first, since what cannot be made there would be told by a name that nobody gave.
+            folder.metadata().map_err(cannot)?;
             // It has the passwords of those that have any; nobody else is to read it, and so the mode is 0600.
             let file = Builder::new().prefix(".failed-").tempfile_in(folder).map_err(cannot)?;
             let (file, unfinished) = file.into_parts();

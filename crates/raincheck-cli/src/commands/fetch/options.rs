@@ -88,7 +88,7 @@ pub(super) struct RequestOptions {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     idle_timeout: Duration,
     /// Give up on an attempt that takes longer than this in all
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, visible_alias = "timeout", value_name = "DURATION", value_parser = duration)]
     max_time: Option<Duration>,
 }
 
