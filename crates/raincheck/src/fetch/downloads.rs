@@ -128,8 +128,8 @@ pub trait Watch: Send + Sync {
         Ok(())
     }
 
-    /// What is [whole](Self::whole) now gets its final name. All that came at the same time are told to be whole before the first
-    /// of them gets its name, so that what is to be written down of them can be written at once.
+    /// What is [whole](Self::whole) now gets its final name. Between the two, others that came at about the same time are told to be
+    /// whole, so that what is to be written down of all of them can be written at once.
     ///
     /// # Errors
     ///

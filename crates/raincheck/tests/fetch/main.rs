@@ -16,6 +16,7 @@ mod resume;
 mod segments;
 mod server;
 mod tls;
+mod watch;
 
 use raincheck::fetch::{Client, FetchError, Request, Response};
 
