@@ -340,7 +340,7 @@ mod tests {
         for look in 1_u32.. {
             match is_so() {
                 true => return,
-                false if look % 1024 == 0 => thread::yield_now(),
+                false if look % 128 == 0 => thread::yield_now(),
                 false => std::hint::spin_loop(),
             }
         }
@@ -348,7 +348,7 @@ mod tests {
 
     #[test]
     fn what_is_written_just_when_the_listener_leaves_is_heard_or_called_out() {
-        const ROUNDS: u64 = 20_000;
+        const ROUNDS: u64 = 5_000;
         let (page, _file) = Page::new().unwrap();
         let turn = AtomicU64::new(0);
         let mut unheard = 0;
