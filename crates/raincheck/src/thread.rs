@@ -226,7 +226,7 @@ const SHORT: Duration = Duration::from_micros(2);
 
 /// A worker takes more at a time if it is through sooner than this, and else one by one: the others come to a task
 /// that it has taken only when they have no other.
-const BRISK: Duration = Duration::from_micros(20);
+const BRISK: Duration = Duration::from_micros(100);
 
 /// No worker takes more tasks at a time.
 const LARGEST_BATCH: usize = 32;
@@ -239,8 +239,8 @@ const MOST_OWN_QUEUES: usize = 1024;
 struct Pace {
     /// When it last took some.
     since: Option<Instant>,
-    /// Whether only few were left then.
-    few_left: bool,
+    /// Whether others waited with it then, but few.
+    among_few: bool,
     /// How many it takes beside the first, if so many wait.
     batch: usize,
 }
@@ -250,7 +250,7 @@ impl Pace {
     fn keep(&mut self) -> bool {
         let lasted = self.since.map_or(Duration::MAX, elapsed);
         self.batch = if lasted < BRISK { (2 * self.batch + 1).min(LARGEST_BATCH - 1) } else { 0 };
-        self.few_left && lasted < SHORT
+        self.among_few && lasted < SHORT
     }
 }
 
@@ -451,12 +451,12 @@ impl Core {
     fn take(&self, own: Option<&OwnQueue>, pace: &mut Pace) -> Option<Task> {
         let mut waiting = self.waiting.lock();
         self.give_back(&mut waiting);
+        pace.among_few = (2..2 * LARGEST_BATCH).contains(&waiting.queue.len());
         let task = (waiting.queue.pop_urgent())
             .or_else(|| own.and_then(pop))
             .or_else(|| self.take_batch(&mut waiting, own, pace))
             .or_else(|| self.own_queues.iter().find_map(pop));
         self.note_waiting(&waiting);
-        pace.few_left = waiting.queue.len() < LARGEST_BATCH;
         let should_call = waiting.queue.len() > 0 && self.wanted.load(Ordering::Relaxed);
         drop(waiting);
         if should_call {
