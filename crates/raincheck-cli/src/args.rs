@@ -1,7 +1,10 @@
 //! What can be typed: every command and every option that commands share. It is parsed and validated here, and nothing
 //! is done.
 
+use std::fmt::Display;
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::thread;
 use std::time::Duration;
 
@@ -81,13 +84,13 @@ pub(crate) struct JobOptions {
     #[arg(long, value_name = "WHERE")]
     pub(crate) executor: Option<ExecutorName>,
     /// How many jobs run at once [default: one for each core]
-    #[arg(long, short, short_alias = 'P', value_name = "N")]
+    #[arg(long, short, short_alias = 'P', value_name = "N", value_parser = jobs_or_else("one for each core"))]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// Give up on a job that runs longer than this, as in 30s, 500ms or 1h30m
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
     /// Try a failed job so many times more
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = number::<u32>)]
     pub(crate) retries: u32,
 }
 
@@ -171,6 +174,34 @@ impl ReportOptions {
     }
 }
 
+/// Reads how many jobs run at once. Other tools have a 0 or a word for what is to be had here without the option.
+pub(crate) fn jobs_or_else(default: &'static str) -> impl TypedValueParser<Value = NonZeroUsize> {
+    move |text: &str| number(text).map_err(|wrong| format!("{wrong}; leave it out for {default}"))
+}
+
+/// Reads a whole number: from 0 on, or from 1 on, as its type has it.
+pub(crate) fn number<N: FromStr>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|_| {
+        let is_a_number = text.bytes().all(|byte| byte.is_ascii_digit()) && text.bytes().any(|byte| byte != b'0');
+        match "0".parse::<N>() {
+            _ if is_a_number => "it is too large".into(),
+            Ok(_) => "it must be a whole number, 0 or more".into(),
+            Err(_) => "it must be a whole number, 1 or more".into(),
+        }
+    })
+}
+
+/// Reads a whole number between these two.
+pub(crate) fn number_within<N>(range: RangeInclusive<N>) -> impl TypedValueParser<Value = N>
+where
+    N: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static,
+{
+    move |text: &str| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("it must be a whole number, {} to {}", range.start(), range.end()))
+    }
+}
+
 /// Reads a length of time: `30s`, `500ms`, `1.5m`, `1h30m`; a bare number is seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const HELP: &str = "write it as in 30s, 500ms or 1h30m";
@@ -213,6 +244,16 @@ mod tests {
     #[test]
     fn the_definitions_hold_together() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused_with_what_is_allowed() {
+        assert_eq!((number("0"), number("7")), (Ok(0_u64), Ok(7_u64)));
+        for wrong in ["", "-1", "1.5", "50%", "auto"] {
+            assert_eq!(number::<u32>(wrong), Err("it must be a whole number, 0 or more".into()), "{wrong}");
+        }
+        assert_eq!(number::<NonZeroUsize>("00"), Err("it must be a whole number, 1 or more".into()));
+        assert_eq!(number::<u32>("4294967296"), Err("it is too large".into()));
     }
 
     #[test]

@@ -38,7 +38,7 @@ use self::plan::{Common, Plan, Planned};
 use self::source::Planner;
 use self::sums::Sums;
 use self::template::Template;
-use crate::args::{ExecutorName, ReportOptions, Talk, executor_here};
+use crate::args::{ExecutorName, ReportOptions, Talk, executor_here, jobs_or_else};
 use crate::batch::feed::{Feed, Produce};
 use crate::error::{Error, Exit, cannot_write_output};
 use crate::executors;
@@ -109,7 +109,7 @@ pub(crate) struct FetchArgs {
     #[arg(long, value_name = "WHERE", default_value = "tokio", value_parser = executor_here())]
     executor: ExecutorName,
     /// How many downloads run at once, and how many connections there are at most
-    #[arg(long, short, value_name = "N", default_value = "16")]
+    #[arg(long, short, value_name = "N", default_value = "16", value_parser = jobs_or_else("16"))]
     jobs: NonZeroUsize,
     #[command(flatten)]
     pace: PaceOptions,

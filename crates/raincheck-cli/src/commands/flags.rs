@@ -16,7 +16,7 @@ use std::{fs, io};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::args::{ExecutorName, JobOptions, ReportOptions, Talk};
+use crate::args::{ExecutorName, JobOptions, ReportOptions, Talk, jobs_or_else, number};
 use crate::batch::{Again, Async, Batch, Calls, Done, Failure, Tried};
 use crate::client::{AsyncClient, BlockingClient, FetchError};
 use crate::error::{Error, Exit, cannot_write_output};
@@ -44,7 +44,9 @@ const MOST_CONNECTIONS: usize = 1000;
 
 /// What `raincheck flags` is asked for.
 #[derive(Debug, Clone, clap::Args)]
-#[command(mut_arg("jobs", |jobs| jobs.help("How many jobs run at once [default: as --max-req, or with --cpu one for each core]")))]
+#[command(mut_arg("jobs", |jobs| jobs
+    .help("How many jobs run at once [default: as --max-req, or with --cpu one for each core]")
+    .value_parser(jobs_or_else("30, or with --cpu for one for each core"))))]
 pub(crate) struct FlagsArgs {
     /// Country codes, or first letters: B is all from BA to BZ [default: the 20 most populous countries]
     #[arg(value_name = "CC", value_parser = country)]
@@ -56,10 +58,10 @@ pub(crate) struct FlagsArgs {
     #[arg(long, short)]
     every: bool,
     /// Stop after the first N codes
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = number::<NonZeroUsize>)]
     limit: Option<NonZeroUsize>,
     /// Make at most N requests at a time, as --jobs does [default: 30, or 1 for --executor inline]
-    #[arg(short = 'm', long = "max-req", alias = "max_req", value_name = "N", conflicts_with = "jobs")]
+    #[arg(short = 'm', long = "max-req", alias = "max_req", value_name = "N", conflicts_with = "jobs", value_parser = number::<NonZeroUsize>)]
     max_req: Option<NonZeroUsize>,
     /// Compute and do not download: RC4, SHA-256 and primes, by one worker and by more, on threads and on processes
     #[arg(long, conflicts_with_all = ["countries", "all", "every", "limit", "max_req", "server", "base_url", "folder", "dir", "executor"])]

@@ -43,7 +43,7 @@ use self::sampling::SampleOptions;
 use self::source::Piece;
 use self::tally::{BadLine, Tally};
 use self::time::{Moment, Span};
-use crate::args::{ExecutorName, JobOptions, ReportOptions, Talk};
+use crate::args::{ExecutorName, JobOptions, ReportOptions, Talk, number};
 use crate::batch::{Batch, Calls, Failure, Tried};
 use crate::error::{Error, Exit, cannot_write_output};
 use crate::executors;
@@ -111,7 +111,7 @@ struct AskingOptions {
     #[arg(long, value_name = "FORMAT", value_parser = log_format)]
     log_format: Option<String>,
     /// Keep no more than so many keys for each --top, in bounded memory; the answers are then approximate, and say how far
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::<NonZeroUsize>)]
     max_keys: Option<NonZeroUsize>,
 }
 
@@ -120,7 +120,7 @@ struct AskingOptions {
 #[command(next_help_heading = "Showing answers")]
 struct ShowingOptions {
     /// How many rows of each --top are shown
-    #[arg(long, short = 'n', value_name = "N", default_value_t = USUAL_ROWS)]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = USUAL_ROWS, value_parser = number::<usize>)]
     limit: usize,
     /// Show all rows
     #[arg(long, short, conflicts_with = "limit")]
@@ -135,7 +135,7 @@ struct ShowingOptions {
     #[arg(long, short, value_name = "FILE")]
     output: Vec<OutputFile>,
     /// Show the first N lines that could not be read, on stderr
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = number::<usize>)]
     bad_lines: usize,
 }
 

@@ -47,7 +47,7 @@ use self::process::Table;
 use self::source::{Origin, Reading, Rows, Spec, Trim, Words};
 use self::split::{Blocks, Cut, Size};
 use self::template::{Syntax, Values};
-use crate::args::{ExecutorName, JobOptions, ReportOptions, Talk, duration};
+use crate::args::{ExecutorName, JobOptions, ReportOptions, Talk, duration, number, number_within};
 use crate::batch::Batch;
 use crate::batch::feed::{Feed, Produce};
 use crate::error::{Error, Exit, cannot_write_output};
@@ -123,7 +123,7 @@ pub(crate) struct RunArgs {
     #[arg(long, short = 'r', help_heading = "Inputs")]
     no_run_if_empty: bool,
     /// Give each command N inputs; with --pipe, N records
-    #[arg(long = "max-args", short = 'n', short_alias = 'N', value_name = "N", help_heading = "Inputs")]
+    #[arg(long = "max-args", short = 'n', short_alias = 'N', value_name = "N", value_parser = number::<NonZeroUsize>, help_heading = "Inputs")]
     max_args: Option<NonZeroUsize>,
     /// Give each command as many inputs as fit; what is around {} is repeated for each
     #[arg(long = "xargs", short = 'X', conflicts_with = "max_args", help_heading = "Inputs")]
@@ -158,7 +158,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable(), help_heading = "The command")]
     env: Vec<(OsString, OsString)>,
     /// Add this to the niceness of the commands
-    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = "The command")]
+    #[arg(long, value_name = "N", value_parser = number_within(-40..=40_i32), allow_hyphen_values = true, help_heading = "The command")]
     nice: Option<i32>,
     /// Print the commands and run none
     #[arg(long, alias = "dryrun", help_heading = "The command")]

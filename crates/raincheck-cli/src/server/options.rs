@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
-use crate::args::duration;
+use crate::args::{duration, number, number_within};
 
 /// How the server is to behave. The default is a well-behaved one, on a free port that only this machine can reach.
 ///
@@ -16,7 +16,7 @@ use crate::args::duration;
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ServerOptions {
     /// The port to listen on; 0 picks a free one
-    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    #[arg(long, value_name = "PORT", default_value_t = 0, value_parser = number_within(0..=u16::MAX))]
     pub(crate) port: u16,
 
     /// The address to listen on; `0.0.0.0` lets other machines in
@@ -37,11 +37,11 @@ pub(crate) struct ServerOptions {
 
     /// The status of those errors
     #[arg(long, value_name = "STATUS", default_value_t = StatusCode::SERVICE_UNAVAILABLE.as_u16(),
-          value_parser = clap::value_parser!(u16).range(400..=599))]
+          value_parser = number_within(400..=599_u16))]
     pub(crate) error_status: u16,
 
     /// Say with those errors when to come again: in this many seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = number::<u32>)]
     pub(crate) retry_after: Option<u32>,
 
     /// Cut this share of bodies off half-way and close the connection
@@ -57,11 +57,11 @@ pub(crate) struct ServerOptions {
     pub(crate) slow: Option<NonZeroU64>,
 
     /// Answer this many requests in any one second, and the rest with 429 and `Retry-After`
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number::<NonZeroU32>)]
     pub(crate) limit: Option<NonZeroU32>,
 
     /// Choose other delays and other victims; the same seed chooses the same ones again
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = number::<u64>)]
     pub(crate) seed: u64,
 }
 

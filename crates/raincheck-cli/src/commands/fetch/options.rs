@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use raincheck::fetch::{Client, ClientBuilder, Cookies, Credentials, Downloads, F
 
 use super::list::size;
 use super::robots;
-use crate::args::duration;
+use crate::args::{duration, number, number_within};
 use crate::error::Error;
 
 /// How requests are made.
@@ -76,7 +77,7 @@ pub(super) struct RequestOptions {
     #[arg(long, conflicts_with = "http1")]
     http2: bool,
     /// Follow so many redirects
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = number::<usize>)]
     max_redirects: usize,
     /// Refuse files larger than this, as in 500k, 20M or 4G
     #[arg(long, value_name = "SIZE", value_parser = size)]
@@ -97,8 +98,8 @@ pub(super) struct RequestOptions {
 #[command(next_help_heading = "How many, how fast, how often")]
 pub(super) struct PaceOptions {
     /// At most so many at once from one host [default: as many as --jobs]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    per_host: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = number::<NonZeroUsize>)]
+    per_host: Option<NonZeroUsize>,
     /// Find out how many at once each host can bear, up to --jobs
     #[arg(long)]
     adaptive: bool,
@@ -113,16 +114,16 @@ pub(super) struct PaceOptions {
     limit_rate: Option<u64>,
     /// Fetch a large file in so many pieces at once, where there are downloads to spare and its server gives pieces [default: 1, since
     /// servers count connections, and many files fill the line without it]
-    #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true, value_parser = clap::value_parser!(u32).range(1..))]
-    segments: u32,
+    #[arg(long, value_name = "N", default_value = "1", hide_default_value = true, value_parser = number::<NonZeroU32>)]
+    segments: NonZeroU32,
     /// No piece is smaller than this
     #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = size)]
     segment_size: u64,
     /// Try again so many times what may go away: 429 and 5xx, time limits, lost connections, bodies cut off
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = number::<u32>)]
     retries: u32,
     /// Try again after these statuses too, as in 403,404
-    #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(100..=599))]
+    #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = number_within(100..=599_u16))]
     retry_on: Vec<u16>,
     /// The longest wait before the second attempt; it doubles with each one, and a part of it is drawn by lot
     #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = duration)]
@@ -252,7 +253,7 @@ impl RequestOptions {
 impl PaceOptions {
     /// In how many pieces a large file is fetched, and of how many bytes at least.
     pub(super) fn segments(&self) -> (u32, u64) {
-        (self.segments, self.segment_size)
+        (self.segments.get(), self.segment_size)
     }
 
     /// Downloads in this way.
@@ -267,9 +268,9 @@ impl PaceOptions {
             .per_second(self.rate.unwrap_or_default())
             .per_host_second(self.per_host_rate.unwrap_or_default())
             .bytes_per_second(self.limit_rate.unwrap_or_default())
-            .segments(self.segments as usize, self.segment_size);
+            .segments(self.segments.get() as usize, self.segment_size);
         match self.per_host {
-            Some(most) => downloads.per_host(most as usize),
+            Some(most) => downloads.per_host(most.get()),
             None => downloads,
         }
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::amount::amount;
 use super::output::write_whole;
 use super::sample::{self, Amount, SampleFormat, Shape};
-use crate::args::{JobOptions, ReportOptions, Talk};
+use crate::args::{JobOptions, ReportOptions, Talk, number};
 use crate::batch::{Batch, Calls, Done, Failure, Tried};
 use crate::error::{Error, Exit, cannot_write_output};
 use crate::executors;
@@ -34,16 +34,16 @@ pub(super) struct SampleOptions {
     #[arg(long, value_name = "DIR", requires = "sample")]
     into: Option<PathBuf>,
     /// Cut it into so many files
-    #[arg(long, value_name = "N", requires = "into", default_value = "1")]
+    #[arg(long, value_name = "N", requires = "into", default_value = "1", value_parser = number::<NonZeroU64>)]
     files: NonZeroU64,
     /// What chance begins with
-    #[arg(long, value_name = "N", requires = "sample", default_value_t = 1)]
+    #[arg(long, value_name = "N", requires = "sample", default_value_t = 1, value_parser = number::<u64>)]
     seed: u64,
     /// How many hosts ask, a few of them most of the time
-    #[arg(long, value_name = "N", requires = "sample", default_value = "20000")]
+    #[arg(long, value_name = "N", requires = "sample", default_value = "20000", value_parser = number::<NonZeroUsize>)]
     sample_hosts: NonZeroUsize,
     /// How many pages there are
-    #[arg(long, value_name = "N", requires = "sample", default_value = "3000")]
+    #[arg(long, value_name = "N", requires = "sample", default_value = "3000", value_parser = number::<NonZeroUsize>)]
     sample_paths: NonZeroUsize,
     /// Which share of the lines is none, as in 0.001
     #[arg(long, value_name = "SHARE", requires = "sample", default_value = "0.0001", value_parser = per_million)]
