@@ -309,7 +309,7 @@ impl Report {
             last.push(readers.summary.json(at, interrupted.is_some()));
         } else if readers.notes.verbosity() > Verbosity::Quiet {
             if readers.tells_summary {
-                last.extend(readers.summary.styles());
+                last.extend(readers.summary.styles(interrupted.is_some()));
             }
             if readers.tells_failures || interrupted.is_some() {
                 last.extend(readers.summary.verdict(Paint::for_stderr(), interrupted.is_some(), records.as_deref()));

@@ -516,6 +516,7 @@ fn ctrl_c_ends_at_once_and_the_next_run_asks_only_for_the_rest() {
 
     assert!(asked_to_stop.elapsed() < Duration::from_secs(2), "{:?}", asked_to_stop.elapsed());
     assert_eq!((output.status.code(), run.names().len()), (Some(130), 5), "{}", stderr(&output));
+    assert!(stderr(&output).contains("interrupted, with 3 of 8 jobs not done"), "{}", stderr(&output));
     let again = run.fetch(&["-i", &list]);
     assert_eq!((again.status.code(), run.names().len(), server.asked().len()), (Some(0), 8, 6 + 3));
 }
@@ -554,6 +555,7 @@ fn after_ctrl_c_a_list_beside_a_pipe_that_has_not_ended_is_as_it_was() {
         drop(pipe);
 
         assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+        assert!(stderr(&output).contains("interrupted before all inputs were read, with "), "{}", stderr(&output));
         (before, fs::read_to_string(failed).unwrap())
     };
 

@@ -79,6 +79,13 @@ fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
+fn has_thread(child: &Child, name: &str) -> bool {
+    let threads = fs::read_dir(format!("/proc/{}/task", child.id())).unwrap().flatten();
+    threads
+        .map(|thread| fs::read_to_string(thread.path().join("comm")))
+        .any(|comm| comm.is_ok_and(|comm| comm.trim() == name))
+}
+
 /// A tree of three processes that ignore TERM and INT, each with the word on its command line.
 fn stubborn(marker: &str) -> String {
     let deaf = "trap '' TERM INT; while :; do sleep 0.2; done";
@@ -341,6 +348,34 @@ fn ctrl_c_and_sigterm_reach_the_jobs_and_nothing_outlives_them() {
         assert_eq!(alive(&marker), [""; 0]);
         assert_eq!(fs::read_to_string(&heard).unwrap(), format!("{name}\n"));
         assert!(text(&output.stderr).contains("interrupted, with 2 of 2 jobs not done"), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn after_ctrl_c_what_was_not_begun_is_counted() {
+    // What is run, what it is fed, and whether that ends.
+    let cases: [(&[&str], &str, bool, &str); 3] = [
+        (&[":::", "1", "2", "3", "4"], "", true, "interrupted, with 4 of 4 jobs not done"),
+        (&[], "1\n2\n3\n4\n", true, "interrupted, with 4 of 4 jobs not done"),
+        (&[], "1\n2\n", false, "interrupted before all inputs were read, with 2 of 2 jobs not done"),
+    ];
+    for (inputs, fed, ends, told) in cases {
+        let marker = marker();
+        let mut command = raincheck(&["-j2", "sh", "-c"]);
+        command.arg(format!("sleep 60; : {marker} {{}}")).args(inputs);
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut pipe = child.stdin.take().unwrap();
+        pipe.write_all(fed.as_bytes()).unwrap();
+        until("both run", || alive(&marker).len() >= 2);
+        let pipe = (!ends).then_some(pipe);
+        until("all is read", || !(ends && has_thread(&child, "inputs")));
+
+        signal(&child, Signal::INT);
+        let output = child.wait_with_output().unwrap();
+        drop(pipe);
+
+        assert_eq!(output.status.code(), Some(130));
+        assert!(text(&output.stderr).contains(told), "{inputs:?}: {}", text(&output.stderr));
     }
 }
 

@@ -48,7 +48,10 @@ struct Shared<I> {
 struct State<I> {
     ready: VecDeque<I>,
     produced: u64,
+    /// There is no more to give out: all was read, or nobody wants it.
     ended: bool,
+    /// All was read, so far as it could be.
+    read: bool,
     error: Option<Error>,
     wake: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -95,7 +98,7 @@ impl<I: Send + 'static> Feed<I> {
 
 impl<I: Send + 'static> Shared<I> {
     fn new(ahead: usize) -> Arc<Self> {
-        let state = State { ready: VecDeque::new(), produced: 0, ended: false, error: None, wake: None };
+        let state = State { ready: VecDeque::new(), produced: 0, ended: false, read: false, error: None, wake: None };
         Arc::new(Self { ahead, state: Mutex::new(state), room: Condvar::new() })
     }
 
@@ -112,11 +115,11 @@ impl<I: Send + 'static> Shared<I> {
                 Next::Input(input)
             }
             Ok(None) => {
-                state.ended = true;
+                (state.ended, state.read) = (true, true);
                 Next::End
             }
             Err(error) => {
-                (state.error, state.ended) = (Some(error), true);
+                (state.error, state.ended, state.read) = (Some(error), true, true);
                 Next::End
             }
         }
@@ -141,8 +144,10 @@ impl<I: Send + 'static> Shared<I> {
                 }
             }
         }
-        self.hand_over(&mut together, &mut counted);
-        self.end(self.state());
+        let all_is_given = self.hand_over(&mut together, &mut counted);
+        let mut state = self.state();
+        state.read = all_is_given;
+        self.end(state);
     }
 
     /// Waits for room. Returns false if nobody wants any more.
@@ -174,7 +179,7 @@ impl<I: Send + 'static> Shared<I> {
 
     fn total(&self, known: Option<u64>) -> Option<u64> {
         let state = self.state();
-        if state.ended { Some(state.produced) } else { known }
+        if state.read { Some(state.produced) } else { known }
     }
 
     fn state(&self) -> MutexGuard<'_, State<I>> {
@@ -325,6 +330,25 @@ mod tests {
         (feed.stop())();
 
         assert_eq!(next(&mut feed), None);
+    }
+
+    #[test]
+    fn how_many_there_are_is_no_better_known_after_the_stop() {
+        let (send, receive) = mpsc::channel();
+        for known in [None, Some(12)] {
+            let mut here = Feed::here(Numbers(0), known);
+            assert_eq!(next(&mut here), Some(1));
+            (here.stop())();
+
+            assert_eq!((next(&mut here), here.total()), (None, known));
+        }
+        let mut ahead = Feed::start(Slow(receive), 9, None).unwrap();
+        send.send(Some(1)).unwrap();
+        assert_eq!(next(&mut ahead), Some(1));
+        (ahead.stop())();
+
+        assert_eq!((next(&mut ahead), ahead.total()), (None, None));
+        drop(send);
     }
 
     #[test]

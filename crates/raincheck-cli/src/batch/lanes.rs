@@ -14,8 +14,8 @@ use std::time::Instant;
 use raincheck::InProcess;
 
 use super::{Again, Batch, Done, Failure, Open, Tried, Waiting, lane};
-use crate::report::Attempt;
 use crate::report::event::{Expected, Outcome, Status};
+use crate::report::{Attempt, Report};
 
 /// Where inputs come from that may keep one waiting, as a pipe does.
 pub(crate) trait Inputs {
@@ -59,7 +59,7 @@ impl Batch<'_> {
         let news = Arc::new(News::default());
         let told = Arc::clone(&news);
         self.interrupt.on_asked(move || told.tell());
-        let state = State { inputs, more: true, counted: false, waiting: BinaryHeap::new(), turn: 0, running: 0 };
+        let state = State { inputs, more: true, counted: None, waiting: BinaryHeap::new(), turn: 0, running: 0 };
         let lanes = Lanes { batch: self, label, work, state: Mutex::new(state), news };
         executor.scope(|scope| {
             for _ in 0..executor.workers() {
@@ -68,7 +68,9 @@ impl Batch<'_> {
             }
         });
         let why = if self.interrupt.asked().is_some() { "interrupted" } else { "the command could not go on" };
-        for Waiting { open, .. } in lanes.state.into_inner().expect(NOT_POISONED).waiting {
+        let mut state = lanes.state.into_inner().expect(NOT_POISONED);
+        state.count(self.report);
+        for Waiting { open, .. } in state.waiting {
             open.job.finish(Outcome::not_done(Status::Cancelled, why));
         }
     }
@@ -85,13 +87,24 @@ struct Lanes<'a, I, In, L, W> {
 struct State<I, In> {
     inputs: In,
     more: bool,
-    /// The report has been told how many there are.
-    counted: bool,
+    /// So many there are, as the report has been told.
+    counted: Option<u64>,
     waiting: BinaryHeap<Waiting<I>>,
     /// Tells apart what is due at the same time.
     turn: u64,
     /// Jobs that may yet come back to be tried again.
     running: usize,
+}
+
+impl<I, In: Inputs<Input = I>> State<I, In> {
+    /// Tells how many there are, if that is known, and known better than before.
+    fn count(&mut self, report: &Report) {
+        let total = self.inputs.total();
+        if total.is_some() && total != self.counted {
+            self.counted = total;
+            report.expect(Expected { jobs: total, bytes: None });
+        }
+    }
 }
 
 /// What a lane is to do next.
@@ -132,11 +145,8 @@ where
         }
         if state.more {
             let next = state.inputs.next();
-            if !state.counted
-                && let Some(total) = state.inputs.total()
-            {
-                state.counted = true;
-                self.batch.report.expect(Expected { jobs: Some(total), bytes: None });
+            if state.counted.is_none() {
+                state.count(self.batch.report);
             }
             match next {
                 Next::Input(input) => {
@@ -252,7 +262,7 @@ mod tests {
     use crate::args::ExecutorName;
     use crate::executors;
     use crate::interrupt::{Interrupt, Signal};
-    use crate::report::{Plan, Report};
+    use crate::report::Plan;
 
     const EXECUTORS: [ExecutorName; 3] = [ExecutorName::Inline, ExecutorName::Thread, ExecutorName::Tokio];
 

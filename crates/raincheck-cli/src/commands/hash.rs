@@ -106,7 +106,7 @@ fn write(args: HashArgs, talk: Talk, workers: Workers, interrupt: &Interrupt) ->
     let found = Ahead::find(&report, interrupt, |take| {
         tree.visit(&mut |found| {
             let bytes = found.bytes;
-            take(found, bytes)
+            take(found, Some(bytes))
         })
     })?;
     let mut output = Output::new(&report);

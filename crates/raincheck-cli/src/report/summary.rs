@@ -26,6 +26,8 @@ struct Tally {
     began: Duration,
     ended: Duration,
     jobs: [u64; Status::ALL.len()],
+    /// How many there are, once that is known.
+    expected: Option<u64>,
     bytes: u64,
 }
 
@@ -53,20 +55,24 @@ impl Summary {
         }
     }
 
-    /// What came of each style that ran anything.
-    pub(crate) fn styles(&self) -> Vec<String> {
+    /// What came of each style that ran anything, and of what was not begun if that was for an interrupt.
+    pub(crate) fn styles(&self, interrupted: bool) -> Vec<String> {
         let named = self.styles.len() > 1;
-        self.styles.iter().filter(|tally| tally.all() > 0).map(|tally| tally.line(named)).collect()
+        self.styles.iter().filter(|tally| tally.all() > 0).map(|tally| tally.line(named, interrupted)).collect()
     }
 
     /// If not all was done, how much was not and where to read why.
     pub(crate) fn verdict(&self, paint: Paint, interrupted: bool, records: Option<&str>) -> Vec<String> {
-        let (not_done, all) = (self.not_done(), self.styles.iter().map(Tally::all).sum::<u64>());
-        let of_all = format!("{not_done} of {}", figures::count(all, "job"));
+        let begun = self.styles.iter().map(Tally::all).sum::<u64>();
+        let not_begun = if interrupted { self.styles.iter().map(Tally::not_begun).sum() } else { 0 };
+        let not_done = self.not_done() + not_begun;
+        let of_all = format!("{not_done} of {}", figures::count(begun + not_begun, "job"));
+        let all_is_known = self.styles.iter().all(|tally| tally.expected.is_some());
+        let ended = if all_is_known { "interrupted" } else { "interrupted before all inputs were read" };
         let mut lines = match (interrupted, not_done) {
             (false, 0) => Vec::new(),
-            (true, 0) => vec![paint.warning("interrupted")],
-            (true, _) => vec![paint.warning(&format!("interrupted, with {of_all} not done"))],
+            (true, 0) => vec![paint.warning(ended)],
+            (true, _) => vec![paint.warning(&format!("{ended}, with {of_all} not done"))],
             (false, _) => vec![paint.warning(&format!("{of_all} {}", self.how(not_done)))],
         };
         if not_done > 0 {
@@ -130,16 +136,24 @@ impl Tally {
         self.jobs.iter().sum()
     }
 
-    fn line(&self, named: bool) -> String {
+    /// How many of those that are expected nobody took up.
+    fn not_begun(&self) -> u64 {
+        self.expected.unwrap_or_default().saturating_sub(self.all())
+    }
+
+    fn line(&self, named: bool, interrupted: bool) -> String {
         let took = self.ended.saturating_sub(self.began);
+        let not_begun = if interrupted { self.not_begun() } else { 0 };
+        let all = self.all() + not_begun;
         let mut line = if named { format!("{}: ", self.name) } else { String::new() };
         line += &match self.count(Status::Done) {
-            done if done == self.all() => format!("{} done in {}", figures::count(done, "job"), figures::seconds(took)),
+            done if done == all => format!("{} done in {}", figures::count(done, "job"), figures::seconds(took)),
             _ => {
                 let counts = Status::ALL.iter().filter(|status| self.count(**status) > 0);
-                let counts: Vec<_> =
-                    counts.map(|status| format!("{} {}", self.count(*status), status.word())).collect();
-                format!("{} in {}: {}", figures::count(self.all(), "job"), figures::seconds(took), counts.join(", "))
+                let counts = counts.map(|status| format!("{} {}", self.count(*status), status.word()));
+                let rest = (not_begun > 0).then(|| format!("{not_begun} not begun"));
+                let counts: Vec<_> = counts.chain(rest).collect();
+                format!("{} in {}: {}", figures::count(all, "job"), figures::seconds(took), counts.join(", "))
             }
         };
         if self.bytes > 0 {
@@ -163,7 +177,8 @@ impl Reader for Summary {
                 tally.bytes += bytes;
                 tally.ended = *at;
             }
-            Event::Expected(_) | Event::Job { .. } => {}
+            Event::Expected(expected) => self.tally().expected = expected.jobs,
+            Event::Job { .. } => {}
         }
     }
 }
@@ -183,7 +198,7 @@ mod tests {
     fn all_done_is_one_line() {
         let summary = after(&[style(0, "threads"), submitted(0, "a"), started(0, 0, 0), done(2000, 0, 5_000_000)]);
 
-        assert_eq!(summary.styles(), ["1 job done in 2.00 s, 5.0 MB at 2.5 MB/s"]);
+        assert_eq!(summary.styles(false), ["1 job done in 2.00 s, 5.0 MB at 2.5 MB/s"]);
         assert!(summary.verdict(Paint::Plain, false, None).is_empty());
         assert_eq!(summary.exit(None), Exit::AllDone);
     }
@@ -199,7 +214,7 @@ mod tests {
             done(1000, 2, 0),
         ]);
 
-        assert_eq!(summary.styles(), ["3 jobs in 1.00 s: 1 done, 2 failed"]);
+        assert_eq!(summary.styles(false), ["3 jobs in 1.00 s: 1 done, 2 failed"]);
         assert_eq!(
             summary.verdict(Paint::Plain, false, None),
             ["warning: 2 of 3 jobs failed", "hint: `--report failures.jsonl` lists them with the reasons",]
@@ -207,17 +222,32 @@ mod tests {
         assert_eq!(summary.exit(None), Exit::SomeFailed);
     }
 
+    /// One of two jobs was cancelled, by an interrupt say.
+    fn one_done_and_one_cancelled() -> [Event; 4] {
+        [submitted(0, "a"), submitted(1, "b"), done(900, 1, 0), ended(1000, 0, Status::Cancelled, "")]
+    }
+
     #[test]
     fn an_interrupt_says_what_is_left() {
-        let summary =
-            after(&[submitted(0, "a"), submitted(1, "b"), done(900, 1, 0), ended(1000, 0, Status::Cancelled, "")]);
+        let summary = after(&[&[style(0, ""), expected(5)][..], &one_done_and_one_cancelled()].concat());
 
-        assert_eq!(summary.styles(), ["2 jobs in 1.00 s: 1 done, 1 cancelled"]);
+        assert_eq!(summary.styles(true), ["5 jobs in 1.00 s: 1 done, 1 cancelled, 3 not begun"]);
         assert_eq!(
             summary.verdict(Paint::Plain, true, Some("r.csv")),
-            ["warning: interrupted, with 1 of 2 jobs not done", "hint: `r.csv` lists them with the reasons",]
+            ["warning: interrupted, with 4 of 5 jobs not done", "hint: `r.csv` lists them with the reasons",]
         );
         assert_eq!(summary.exit(Some(Signal::Terminate)), Exit::Interrupted(Signal::Terminate));
+    }
+
+    #[test]
+    fn an_interrupt_before_all_is_known_says_so() {
+        let some = after(&[&[style(0, "")][..], &one_done_and_one_cancelled()].concat());
+        let none = after(&[style(0, "")]);
+
+        let first = |summary: &Summary| summary.verdict(Paint::Plain, true, None).remove(0);
+        assert_eq!(first(&some), "warning: interrupted before all inputs were read, with 1 of 2 jobs not done");
+        assert_eq!(first(&none), "warning: interrupted before all inputs were read");
+        assert_eq!(some.styles(true), ["2 jobs in 1.00 s: 1 done, 1 cancelled"]);
     }
 
     #[test]
@@ -231,7 +261,10 @@ mod tests {
             ended(4000, 1, Status::NotFound, "404"),
         ]);
 
-        assert_eq!(summary.styles(), ["one by one: 1 job done in 3.00 s", "threads: 1 job in 1.00 s: 1 not found"]);
+        assert_eq!(
+            summary.styles(false),
+            ["one by one: 1 job done in 3.00 s", "threads: 1 job in 1.00 s: 1 not found"]
+        );
         assert_eq!(summary.verdict(Paint::Plain, false, None)[0], "warning: 1 of 2 jobs was not found");
     }
 

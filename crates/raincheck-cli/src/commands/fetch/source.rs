@@ -100,8 +100,10 @@ impl Source for Planner {
 }
 
 impl Drop for Planner {
-    /// After an interruption, what was not begun is read all the same, for the list of what failed.
+    /// How many there are may have become known since the last one was asked for. After an interruption, what was not
+    /// begun is read all the same, for the list of what failed.
     fn drop(&mut self) {
+        self.count();
         if !self.stop.is_stopped() || !self.follow.lists_failed() {
             return;
         }

@@ -27,8 +27,8 @@ pub(super) struct Ahead<'r, T> {
 }
 
 impl<'r, T: Send + 'static> Ahead<'r, T> {
-    /// Lets `find` call back with what it finds, and with the bytes to expect of it, until it is told false: that
-    /// nobody wants more.
+    /// Lets `find` call back with what it finds, and with the bytes to expect of it if it is a job, until it is told
+    /// false: that nobody wants more.
     ///
     /// # Errors
     ///
@@ -36,7 +36,7 @@ impl<'r, T: Send + 'static> Ahead<'r, T> {
     pub(super) fn find(
         report: &'r Report,
         interrupt: &Interrupt,
-        find: impl FnOnce(&mut dyn FnMut(T, u64) -> bool) + Send + 'static,
+        find: impl FnOnce(&mut dyn FnMut(T, Option<u64>) -> bool) + Send + 'static,
     ) -> Result<Self, Error> {
         let (sender, found) = mpsc::sync_channel(DISTANCE);
         let stop = sender.clone();
@@ -49,8 +49,8 @@ impl<'r, T: Send + 'static> Ahead<'r, T> {
         let search = move || {
             let (sends, mut jobs, mut bytes) = (Sends(sender), 0, 0);
             find(&mut |one, its_bytes| {
-                jobs += 1;
-                bytes += its_bytes;
+                jobs += u64::from(its_bytes.is_some());
+                bytes += its_bytes.unwrap_or_default();
                 sends.0.send(Some(one)).is_ok()
             });
             let _ = known.set(Expected { jobs: Some(jobs), bytes: Some(bytes) });
@@ -60,6 +60,25 @@ impl<'r, T: Send + 'static> Ahead<'r, T> {
             .spawn(search)
             .map_err(|error| Error::new("cannot start a thread for the search").because(error))?;
         Ok(Self { report, interrupt: interrupt.clone(), found, total, total_told: false })
+    }
+}
+
+impl<T> Ahead<'_, T> {
+    /// Tells how much there is to do, once that is known.
+    fn tell_total(&mut self) {
+        if !self.total_told
+            && let Some(total) = self.total.get()
+        {
+            self.report.expect(*total);
+            self.total_told = true;
+        }
+    }
+}
+
+impl<T> Drop for Ahead<'_, T> {
+    /// It may have become known since the last one was asked for.
+    fn drop(&mut self) {
+        self.tell_total();
     }
 }
 
@@ -80,12 +99,7 @@ impl<T> Iterator for Ahead<'_, T> {
         let one = self.found.recv().ok().flatten();
         let all_are_found = self.total.get().is_some() || self.interrupt.asked().is_some();
         assert!(one.is_some() || all_are_found, "the search panicked, so that not all was found");
-        if !self.total_told
-            && let Some(total) = self.total.get()
-        {
-            self.report.expect(*total);
-            self.total_told = true;
-        }
+        self.tell_total();
         one
     }
 }

@@ -126,7 +126,7 @@ impl Check {
     }
 
     /// What reads the lists.
-    fn reader(&self) -> impl FnOnce(&mut dyn FnMut(Entry, u64) -> bool) + Send + 'static {
+    fn reader(&self) -> impl FnOnce(&mut dyn FnMut(Entry, Option<u64>) -> bool) + Send + 'static {
         let (lists, algorithms, ending) = (self.lists.clone(), self.allowed(), self.ending);
         move |take| {
             let mut number = 0;
@@ -134,13 +134,13 @@ impl Check {
                 let mut parser = Parser::new(&algorithms, ending);
                 let read = read_list(path, list, &mut parser, &mut number, take);
                 if parser.has_guessed() {
-                    take(Entry::Guessed { list }, 0);
+                    take(Entry::Guessed { list }, None);
                 }
                 match read {
                     Ok(true) => {}
                     Ok(false) => return,
                     Err(error) => {
-                        take(Entry::Unreadable { list, error }, 0);
+                        take(Entry::Unreadable { list, error }, None);
                     }
                 }
             }
@@ -262,7 +262,7 @@ fn read_list(
     list: usize,
     parser: &mut Parser,
     number: &mut usize,
-    take: &mut dyn FnMut(Entry, u64) -> bool,
+    take: &mut dyn FnMut(Entry, Option<u64>) -> bool,
 ) -> io::Result<bool> {
     let is_stdin = path.as_os_str() == "-";
     let mut lines: Box<dyn BufRead> = match is_stdin {
@@ -279,14 +279,14 @@ fn read_list(
         let Some(text) = content(&text, parser.ending()) else { continue };
         let (entry, bytes) = match parser.parse(text) {
             // It cannot be the list and a file at once.
-            Some(Line { name, .. }) if is_stdin && name == b"-" => (Entry::Malformed { list, line }, 0),
+            Some(Line { name, .. }) if is_stdin && name == b"-" => (Entry::Malformed { list, line }, None),
             Some(Line { algorithm, sum, name }) => {
                 let name = OsString::from_vec(name);
                 let bytes = fs::metadata(&name).map_or(0, |metadata| metadata.len());
                 *number += 1;
-                (Entry::Claim(Claim { number: *number - 1, list, name, algorithm, sum }), bytes)
+                (Entry::Claim(Claim { number: *number - 1, list, name, algorithm, sum }), Some(bytes))
             }
-            None => (Entry::Malformed { list, line }, 0),
+            None => (Entry::Malformed { list, line }, None),
         };
         if !take(entry, bytes) {
             return Ok(false);
