@@ -170,6 +170,7 @@ impl ReportOptions {
             records: report,
             columns: &[],
             timeline,
+            typed: None,
         }
     }
 }

@@ -63,6 +63,27 @@ pub(crate) struct Plan {
     /// What the records tell of each job beside what all have in common; see [`Outcome::more`].
     pub(crate) columns: &'static [&'static str],
     pub(crate) timeline: Option<TimelineFile>,
+    /// What someone types meanwhile, at the terminal that stdin is.
+    pub(crate) typed: Option<&'static str>,
+}
+
+impl Plan {
+    /// For a command that reads this from stdin. If that is a terminal, it is said that one waits for it there, and no bar is
+    /// drawn across what is typed.
+    pub(crate) fn reading_stdin(self, what: &'static str) -> Self {
+        match io::stdin().is_terminal() {
+            true => Self { typed: Some(what), ..self.sharing_the_terminal() },
+            false => self,
+        }
+    }
+
+    /// For a terminal that others write to as well: no bar is drawn across that, unless it was asked for.
+    pub(crate) fn sharing_the_terminal(self) -> Self {
+        match self.progress {
+            ProgressMode::Auto if io::stderr().is_terminal() => Self { progress: ProgressMode::None, ..self },
+            _ => self,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -79,6 +100,7 @@ impl Plan {
             records: None,
             columns: &[],
             timeline: None,
+            typed: None,
         }
     }
 }
@@ -161,6 +183,7 @@ impl Report {
             records,
             columns,
             timeline,
+            typed,
         } = plan;
         let mode = if verbosity == Verbosity::Quiet { ProgressMode::None } else { progress };
         let paint = Paint::for_stderr();
@@ -204,6 +227,9 @@ impl Report {
             let line = "stopping: what runs is being cancelled; ask again to stop at once";
             told.readers().notes.tell(line.into());
         });
+        if let Some(what) = typed {
+            shared.readers().notes.tell(format!("reading from this terminal: {what}; Ctrl-D ends it"));
+        }
         Ok(Self {
             shared,
             records,

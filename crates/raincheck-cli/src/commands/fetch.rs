@@ -172,7 +172,10 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
     let failed = args.failed.as_deref().map(|path| Failed::create(path, &args.inputs)).transpose()?;
     let page = args.page.as_deref().map(Page::new).transpose()?;
 
-    let told = args.report.plan("Downloads", talk);
+    let mut told = args.report.plan("Downloads", talk);
+    if args.inputs.iter().any(|list| list.as_os_str() == "-") {
+        told = told.reading_stdin("a list of URLs, one on each line");
+    }
     let tells_more = told.records.is_some();
     let report = Arc::new(
         Report::open(report::Plan { columns: follow::COLUMNS, ..told }, &interrupt)?

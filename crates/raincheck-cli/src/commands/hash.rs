@@ -65,9 +65,7 @@ pub(crate) struct HashArgs {
 /// Does what was asked for.
 pub(crate) fn run(args: HashArgs, talk: Talk) -> Result<Exit, Error> {
     let interrupt = Interrupt::install()?;
-    let names_none = args.paths.is_empty() && !args.tree.has_list();
-    let names_stdin = names_none || args.paths.iter().any(|path| path.as_os_str() == "-");
-    if !args.check && names_stdin && args.jobs.executor() == ExecutorName::Process {
+    if !args.check && args.names_stdin() && args.jobs.executor() == ExecutorName::Process {
         return Err(executors::stdin_stays_here());
     }
     let workers = Workers::new(&args.jobs)?;
@@ -97,8 +95,13 @@ impl Workers {
 fn write(args: HashArgs, talk: Talk, workers: Workers, interrupt: &Interrupt) -> Result<Exit, Error> {
     let algorithms = args.algorithms();
     let format = args.format(&algorithms);
+    let mut plan = args.report.clone().plan("Sums of files", talk);
+    if args.names_stdin() {
+        plan = plan.reading_stdin("what is to be hashed");
+    } else if args.tree.lists_by_stdin() {
+        plan = plan.reading_stdin("names of files");
+    }
     let tree = Tree::new(args.paths, args.tree)?;
-    let plan = args.report.plan("Sums of files", talk);
     let plan = Plan { tells_summary: plan.verbosity > Verbosity::Normal, ..plan };
     let report = Report::open(plan, interrupt)?;
     report.style(&workers.style);
@@ -156,6 +159,7 @@ fn check(args: HashArgs, talk: Talk, workers: Workers, interrupt: &Interrupt) ->
         progress,
         ..plan
     };
+    let plan = if args.names_stdin() { plan.reading_stdin("a list of sums") } else { plan };
     let report = Report::open(plan, interrupt)?;
     report.style(&workers.style);
     let batch = Batch { under_way: UNDER_WAY, ..Batch::new(&report, interrupt, &args.jobs) };
@@ -174,6 +178,12 @@ fn check(args: HashArgs, talk: Talk, workers: Workers, interrupt: &Interrupt) ->
 }
 
 impl HashArgs {
+    /// Whether standard input is among what is named.
+    fn names_stdin(&self) -> bool {
+        let names_none = self.paths.is_empty() && !self.tree.has_list();
+        names_none || self.paths.iter().any(|path| path.as_os_str() == "-")
+    }
+
     /// The algorithms to use, each once.
     fn algorithms(&self) -> Vec<Algorithm> {
         let mut algorithms = Vec::new();

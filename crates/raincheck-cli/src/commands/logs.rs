@@ -209,12 +209,14 @@ pub(crate) fn run(args: LogsArgs, talk: Talk) -> Result<Exit, Error> {
     }
     let ask = Arc::new(args.ask());
     let pieces = source::find(&args.logs, workers.get());
-    if args.jobs.executor() == ExecutorName::Process && pieces.iter().any(|piece| piece.source == source::Source::Stdin)
-    {
+    let reads_stdin = pieces.iter().any(|piece| piece.source == source::Source::Stdin);
+    if args.jobs.executor() == ExecutorName::Process && reads_stdin {
         return Err(executors::stdin_stays_here());
     }
     let mut sum = Sum::new(&ask, &pieces);
-    let report = Report::open(args.report.clone().plan("logs", talk), &interrupt)?;
+    let plan = args.report.clone().plan("logs", talk);
+    let plan = if reads_stdin { plan.reading_stdin("a log") } else { plan };
+    let report = Report::open(plan, &interrupt)?;
     let chosen = executors::make(args.jobs.executor(), workers)?;
     let bytes = pieces.iter().map(|piece| piece.size).sum::<Option<u64>>();
     report.expect(Expected { jobs: Some(pieces.len() as u64), bytes });

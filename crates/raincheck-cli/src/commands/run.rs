@@ -53,7 +53,7 @@ use crate::batch::feed::{Feed, Produce};
 use crate::error::{Error, Exit, cannot_write_output};
 use crate::executors;
 use crate::interrupt::{self, Interrupt};
-use crate::report::{ProgressMode, Report, figures};
+use crate::report::{Report, figures};
 
 /// Inputs are read so many ahead; the number of all is known as soon as the last one is among them.
 const AHEAD: usize = 10_000;
@@ -229,7 +229,9 @@ pub(crate) fn run(args: RunArgs, talk: Talk) -> Result<Exit, Error> {
         return Err(Error::usage("each command is a process of its own already").hint("leave `--executor process` out"));
     }
     let Words { command, sources } = Words::split(args.words.clone())?;
-    let is_typed = io::stdin().is_terminal() && sources.is_empty() && args.arg_files.is_empty();
+    let reads_stdin = (sources.is_empty() && args.arg_files.is_empty())
+        || sources.iter().any(|source| matches!(source.from, Origin::Stdin))
+        || args.arg_files.iter().any(|file| file.as_os_str() == "-");
     let (mut maker, syntax) = open(&args, &command, sources)?;
     let plan = CommandPlan::new(given(&args, command.clone()), &syntax)?;
     if args.dry_run {
@@ -247,14 +249,14 @@ pub(crate) fn run(args: RunArgs, talk: Talk) -> Result<Exit, Error> {
         })?);
     }
     let interrupt = Interrupt::install()?;
-    execute(&args, talk, &interrupt, Prepared { maker, is_typed, syntax, plan, log, title: title(&command) })
+    execute(&args, talk, &interrupt, Prepared { maker, reads_stdin, syntax, plan, log, title: title(&command) })
 }
 
 /// All that can be wrong before the first job has been found right.
 struct Prepared {
     maker: Maker,
-    /// Whether someone at a terminal is to give the inputs.
-    is_typed: bool,
+    /// Whether inputs come from stdin.
+    reads_stdin: bool,
     syntax: Syntax,
     plan: CommandPlan,
     log: Option<Joblog>,
@@ -262,18 +264,17 @@ struct Prepared {
 }
 
 fn execute(args: &RunArgs, talk: Talk, interrupt: &Interrupt, prepared: Prepared) -> Result<Exit, Error> {
-    let Prepared { maker, is_typed, syntax, plan, log, title } = prepared;
+    let Prepared { maker, reads_stdin, syntax, plan, log, title } = prepared;
     let (executor, at_once) = (args.jobs.executor(), args.jobs.at_once());
 
     let mut shown = args.report.clone().plan(title, talk);
-    if args.ungroup && matches!(shown.progress, ProgressMode::Auto) && io::stderr().is_terminal() {
-        // The commands would write right across the bar.
-        shown.progress = ProgressMode::None;
+    if args.ungroup {
+        shown = shown.sharing_the_terminal();
+    }
+    if reads_stdin {
+        shown = shown.reading_stdin(if args.pipe { "what the commands are given" } else { "inputs, one on each line" });
     }
     let report = Report::open(shown, interrupt)?;
-    if is_typed {
-        report.note("inputs are read from this terminal, one on each line; Ctrl-D ends them");
-    }
     let keeper = Keeper::start();
     if let Err(error) = &keeper {
         report.note(format!("if this program is killed, its jobs go on: cannot start a keeper for them: {error}"));

@@ -49,6 +49,11 @@ impl TreeOptions {
     pub(super) fn has_list(&self) -> bool {
         self.files_from.is_some() || self.files0_from.is_some()
     }
+
+    /// Whether that list is standard input.
+    pub(super) fn lists_by_stdin(&self) -> bool {
+        self.files_from.iter().chain(&self.files0_from).any(|list| list.as_os_str() == "-")
+    }
 }
 
 /// A file to hash, or what stands in the way to some.
