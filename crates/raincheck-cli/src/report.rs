@@ -36,7 +36,7 @@ pub(crate) use self::records::RecordsFile;
 pub(crate) use self::screen::ProgressMode;
 use self::screen::Screen;
 use self::stream::Stream;
-use self::summary::Summary;
+use self::summary::{After, Summary};
 use self::timeline::Timeline;
 pub(crate) use self::timeline::TimelineFile;
 use crate::error::{Error, Exit};
@@ -328,8 +328,9 @@ impl Report {
         let interrupted = self.interrupt.asked();
         let at = self.shared.clock.elapsed();
         let mut readers = self.shared.readers();
-        let records = self.records.as_ref().map(|file| file.path().to_string_lossy().into_owned());
-        let records = records.or_else(|| self.failures.clone());
+        let records = self.records.as_ref().map(|file| file.path().to_string_lossy());
+        // The records have nothing of what was not begun.
+        let list = records.filter(|_| interrupted.is_none()).or(self.failures.as_deref().map(Into::into));
         let mut last = readers.notes.take();
         if readers.stream.is_some() {
             last.push(readers.summary.json(at, interrupted.is_some()));
@@ -338,7 +339,9 @@ impl Report {
                 last.extend(readers.summary.styles(interrupted.is_some()));
             }
             if readers.tells_failures || interrupted.is_some() {
-                last.extend(readers.summary.verdict(Paint::for_stderr(), interrupted.is_some(), records.as_deref()));
+                let (interrupted, summarized) = (interrupted.is_some(), readers.tells_summary);
+                let after = After { interrupted, summarized, list: list.as_deref() };
+                last.extend(readers.summary.verdict(Paint::for_stderr(), after));
             }
         }
         if let Some(mut screen) = screen {

@@ -19,6 +19,16 @@ pub(crate) struct Summary {
     expects_cancelled: bool,
 }
 
+/// What comes before the verdict.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct After<'a> {
+    pub(crate) interrupted: bool,
+    /// The user has seen what came of each style.
+    pub(crate) summarized: bool,
+    /// The file that lists what was not done.
+    pub(crate) list: Option<&'a str>,
+}
+
 /// What came of one style.
 #[derive(Default)]
 struct Tally {
@@ -61,8 +71,10 @@ impl Summary {
         self.styles.iter().filter(|tally| tally.all() > 0).map(|tally| tally.line(named, interrupted)).collect()
     }
 
-    /// If not all was done, how much was not and where to read why.
-    pub(crate) fn verdict(&self, paint: Paint, interrupted: bool, records: Option<&str>) -> Vec<String> {
+    /// If not all was done, how much was not and where to read why; nothing that the user has just read.
+    pub(crate) fn verdict(&self, paint: Paint, after: After<'_>) -> Vec<String> {
+        let After { interrupted, summarized, list } = after;
+        let failed = self.not_done() - if self.expects_cancelled { 0 } else { self.count(Status::Cancelled) };
         let begun = self.styles.iter().map(Tally::all).sum::<u64>();
         let not_begun = if interrupted { self.styles.iter().map(Tally::not_begun).sum() } else { 0 };
         let not_done = self.not_done() + not_begun;
@@ -71,15 +83,18 @@ impl Summary {
         let ended = if all_is_known { "interrupted" } else { "interrupted before all inputs were read" };
         let mut lines = match (interrupted, not_done) {
             (false, 0) => Vec::new(),
+            // It has its own line, and is counted in the one below that.
+            (false, 1) if failed == 1 && summarized => Vec::new(),
             (true, 0) => vec![paint.warning(ended)],
             (true, _) => vec![paint.warning(&format!("{ended}, with {of_all} not done"))],
             (false, _) => vec![paint.warning(&format!("{of_all} {}", self.how(not_done)))],
         };
-        if not_done > 0 {
-            lines.push(paint.hint(&match records {
-                Some(file) => format!("`{}` lists them with the reasons", figures::shown(file)),
-                None => "`--report failures.jsonl` lists them with the reasons".into(),
-            }));
+        match list {
+            Some(file) if failed > 1 || interrupted && not_done > 0 => {
+                lines.push(paint.hint(&format!("`{}` lists them with the reasons", figures::shown(file))));
+            }
+            None if failed > 1 => lines.push(paint.hint("`--report failures.jsonl` lists them with the reasons")),
+            _ => {}
         }
         lines
     }
@@ -188,6 +203,8 @@ mod tests {
     use super::super::jobs::script::*;
     use super::*;
 
+    const INTERRUPTED: After<'_> = After { interrupted: true, summarized: true, list: None };
+
     fn after(events: &[Event]) -> Summary {
         let mut summary = Summary::default();
         replay(events, &mut summary);
@@ -199,7 +216,7 @@ mod tests {
         let summary = after(&[style(0, "threads"), submitted(0, "a"), started(0, 0, 0), done(2000, 0, 5_000_000)]);
 
         assert_eq!(summary.styles(false), ["1 job done in 2.00 s, 5.0 MB at 2.5 MB/s"]);
-        assert!(summary.verdict(Paint::Plain, false, None).is_empty());
+        assert!(summary.verdict(Paint::Plain, After::default()).is_empty());
         assert_eq!(summary.exit(None), Exit::AllDone);
     }
 
@@ -216,7 +233,7 @@ mod tests {
 
         assert_eq!(summary.styles(false), ["3 jobs in 1.00 s: 1 done, 2 failed"]);
         assert_eq!(
-            summary.verdict(Paint::Plain, false, None),
+            summary.verdict(Paint::Plain, After::default()),
             ["warning: 2 of 3 jobs failed", "hint: `--report failures.jsonl` lists them with the reasons",]
         );
         assert_eq!(summary.exit(None), Exit::SomeFailed);
@@ -228,14 +245,27 @@ mod tests {
     }
 
     #[test]
+    fn the_one_that_failed_is_told_once_and_counted_once() {
+        let failed = after(&[submitted(0, "a"), ended(900, 0, Status::Failed, "reset")]);
+        let cancelled = after(&one_done_and_one_cancelled());
+        let told = After { summarized: true, list: Some("r.csv"), ..After::default() };
+
+        assert_eq!(failed.styles(false), ["1 job in 900 ms: 1 failed"]);
+        assert!(failed.verdict(Paint::Plain, told).is_empty());
+        assert_eq!(failed.verdict(Paint::Plain, After::default()), ["warning: 1 of 1 job failed"]);
+        assert_eq!(cancelled.verdict(Paint::Plain, told), ["warning: 1 of 2 jobs was not done"], "it was not named");
+    }
+
+    #[test]
     fn an_interrupt_says_what_is_left() {
         let summary = after(&[&[style(0, ""), expected(5)][..], &one_done_and_one_cancelled()].concat());
 
         assert_eq!(summary.styles(true), ["5 jobs in 1.00 s: 1 done, 1 cancelled, 3 not begun"]);
         assert_eq!(
-            summary.verdict(Paint::Plain, true, Some("r.csv")),
+            summary.verdict(Paint::Plain, After { list: Some("r.csv"), ..INTERRUPTED }),
             ["warning: interrupted, with 4 of 5 jobs not done", "hint: `r.csv` lists them with the reasons",]
         );
+        assert_eq!(summary.verdict(Paint::Plain, INTERRUPTED).len(), 1, "why is known");
         assert_eq!(summary.exit(Some(Signal::Terminate)), Exit::Interrupted(Signal::Terminate));
     }
 
@@ -244,7 +274,7 @@ mod tests {
         let some = after(&[&[style(0, "")][..], &one_done_and_one_cancelled()].concat());
         let none = after(&[style(0, "")]);
 
-        let first = |summary: &Summary| summary.verdict(Paint::Plain, true, None).remove(0);
+        let first = |summary: &Summary| summary.verdict(Paint::Plain, INTERRUPTED).remove(0);
         assert_eq!(first(&some), "warning: interrupted before all inputs were read, with 1 of 2 jobs not done");
         assert_eq!(first(&none), "warning: interrupted before all inputs were read");
         assert_eq!(some.styles(true), ["2 jobs in 1.00 s: 1 done, 1 cancelled"]);
@@ -265,7 +295,7 @@ mod tests {
             summary.styles(false),
             ["one by one: 1 job done in 3.00 s", "threads: 1 job in 1.00 s: 1 not found"]
         );
-        assert_eq!(summary.verdict(Paint::Plain, false, None)[0], "warning: 1 of 2 jobs was not found");
+        assert_eq!(summary.verdict(Paint::Plain, After::default())[0], "warning: 1 of 2 jobs was not found");
     }
 
     #[test]
@@ -274,6 +304,6 @@ mod tests {
         replay(&[submitted(0, "a"), ended(5, 0, Status::NotFound, "404")], &mut summary);
 
         assert_eq!(summary.exit(None), Exit::AllDone);
-        assert!(summary.verdict(Paint::Plain, false, None).is_empty());
+        assert!(summary.verdict(Paint::Plain, After::default()).is_empty());
     }
 }
