@@ -872,6 +872,19 @@ fn a_file_that_somebody_else_has_put_there_is_left_and_told() {
 }
 
 #[test]
+fn a_folder_that_nothing_came_into_is_not_made() {
+    let ((server, stuck), run) = (stuck_after(0), Run::new());
+    let nothing = run.dir.path().join("got");
+
+    let (none, unread) = (run.fetch(&["http://127.0.0.1:1/f", "--retries", "0"]), run.fetch(&["-i", "/nowhere/list"]));
+    assert_eq!((none.status.code(), unread.status.code(), nothing.exists()), (Some(1), Some(2), false));
+    let child = run.command(&[&server.url("/f0")]).spawn().unwrap();
+    stuck.recv().unwrap();
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert_eq!((child.wait_with_output().unwrap().status.code(), nothing.exists()), (Some(130), false));
+}
+
+#[test]
 fn a_dry_run_changes_nothing() {
     let (server, run) = (Server::of_files(10), Run::new());
 

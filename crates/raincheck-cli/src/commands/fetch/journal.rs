@@ -50,10 +50,12 @@ pub(crate) struct Past {
 
 const MET: u32 = 1 << 31;
 
-/// A journal that is being written.
+/// A journal that is being written. Dropping it takes away what it has made, if there is nothing in it that anyone could use.
 #[derive(Debug)]
 pub(crate) struct Journal {
     folder: PathBuf,
+    /// The folder of the downloads and those around it, from within, so far as they were not there before.
+    made: Vec<PathBuf>,
     file: Mutex<Writing>,
     /// Held until the end, as long as the process lives and no longer.
     _lock: File,
@@ -216,6 +218,8 @@ impl Journal {
         if fs::metadata(dir).is_ok_and(is_none) {
             return Err(Trouble::NoFolder);
         }
+        let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && fs::symlink_metadata(folder).is_err();
+        let made = dir.ancestors().take_while(is_missing).map(Path::to_owned).collect();
         fs::create_dir_all(dir).map_err(failed)?;
         match fs::create_dir(&folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
@@ -239,7 +243,7 @@ impl Journal {
         }
         let end = past.whole.max(HEAD.len() as u64);
         let file = Mutex::new(Writing { file, end, lines: Vec::new(), batch: 0, lost: Vec::new() });
-        Ok((Self { folder, file, _lock: lock }, past))
+        Ok((Self { folder, made, file, _lock: lock }, past))
     }
 
     /// Where it is.
@@ -274,11 +278,9 @@ impl Journal {
         self.file.lock().expect("the lock is held by the journal alone")
     }
 
-    /// Removes parts of files that nobody wants any more: all that are ours but those of which `keeps` says otherwise. And the
-    /// folder itself, if there is nothing in it that anyone could use.
+    /// Removes parts of files that nobody wants any more: all that are ours but those of which `keeps` says otherwise.
     pub(crate) fn clear(&self, keeps: impl Fn(Key) -> bool) {
-        let parts = self.folder.join(PARTS);
-        for entry in fs::read_dir(&parts).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(self.folder.join(PARTS)).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let key = name
                 .as_encoded_bytes()
@@ -292,12 +294,19 @@ impl Journal {
                 let _ = fs::remove_file(entry.path());
             }
         }
-        // Fails unless it is empty, as it should.
-        let _ = fs::remove_dir(&parts);
-        let is_empty = self.writing().file.metadata().is_ok_and(|there| there.len() <= HEAD.len() as u64);
-        if is_empty {
-            let _ = fs::remove_file(self.folder.join(NAME));
-            let _ = fs::remove_dir(&self.folder);
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // What is not empty is not removed, as it should be.
+        let _ = fs::remove_dir(self.folder.join(PARTS));
+        if !self.file.get_mut().is_ok_and(|writing| writing.end <= HEAD.len() as u64) {
+            return;
+        }
+        let _ = fs::remove_file(self.folder.join(NAME));
+        if fs::remove_dir(&self.folder).is_ok() {
+            let _ = self.made.iter().try_for_each(fs::remove_dir);
         }
     }
 }
@@ -634,7 +643,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (journal, _) = Journal::open(dir.path(), |_| ()).unwrap();
         journal.clear(|_| false);
+        drop(journal);
 
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_folders_that_it_has_made_go_with_it_if_nothing_came() {
+        let dir = tempfile::tempdir().unwrap();
+        let [empty, whole, other] = ["empty", "whole", "other"].map(|name| dir.path().join(name).join("b/c"));
+        drop(Journal::open(&empty, |_| ()).unwrap());
+        let (journal, _) = Journal::open(&whole, |_| ()).unwrap();
+        self::whole(&journal, &record(1, "a")).unwrap();
+        drop(journal);
+        let journal = Journal::open(&other, |_| ()).unwrap();
+        fs::write(dir.path().join("other/b/mine"), "").unwrap();
+        drop(journal);
+
+        assert!(!dir.path().join("empty").exists());
+        assert!(whole.join(OWN_FOLDER).join(NAME).exists());
+        assert!(!other.exists() && dir.path().join("other/b/mine").exists());
     }
 }
