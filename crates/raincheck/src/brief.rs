@@ -91,9 +91,7 @@ impl<T> Drop for Held<'_, T> {
 
 #[cfg(all(test, not(raincheck_loom)))]
 mod tests {
-    use std::thread;
-
-    use std::cell::Cell;
+    use std::{cell::Cell, thread};
 
     use super::{Brief, Held};
 

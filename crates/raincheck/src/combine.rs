@@ -104,9 +104,8 @@ where
         }
     });
     // Dropping the whole would stop all of them.
-    if futures.iter().filter(|future| future.take_cancel_on_drop()).count() == futures.len() {
-        whole.cell().flags().set_cancel_on_drop();
-    }
+    let would_be = futures.iter().filter(|future| future.take_cancel_on_drop()).count();
+    whole.inherit_cancel_on_drop(would_be == futures.len());
     let filled = futures.iter().map(|_| None).collect();
     let state = Arc::new(Mutex::new((Places { filled, empty: futures.len() }, Some(promise))));
     let decide = Arc::new(decide);

@@ -253,9 +253,7 @@ impl<T: Send + 'static> TaskFuture<T> {
             let stop = Arc::clone(&stop);
             move || stop()
         });
-        if self.take_cancel_on_drop() {
-            future.cell().flags().set_cancel_on_drop();
-        }
+        future.inherit_cancel_on_drop(self.take_cancel_on_drop());
         let promise = Arc::new(Mutex::new(Some(promise)));
         let alarm = timer::after(limit, {
             let promise = Arc::clone(&promise);
@@ -289,9 +287,7 @@ impl<T: Send + 'static> TaskFuture<T> {
             }
         });
         // Dropping it would stop both.
-        if self.take_cancel_on_drop() & other.take_cancel_on_drop() {
-            future.cell().flags().set_cancel_on_drop();
-        }
+        future.inherit_cancel_on_drop(self.take_cancel_on_drop() & other.take_cancel_on_drop());
         let both = Arc::new(Mutex::new((None, None, Some(promise))));
         self.consume({
             let both = Arc::clone(&both);
@@ -323,14 +319,19 @@ impl<T: Send + 'static> TaskFuture<T> {
         self.cell().flags().take_cancel_on_drop()
     }
 
+    /// Makes dropping this future cancel its task, if that was so of those that it is made of.
+    pub(crate) fn inherit_cancel_on_drop(&self, was_so: bool) {
+        if was_so {
+            self.cell().flags().set_cancel_on_drop();
+        }
+    }
+
     /// Makes the future whose promise `next` keeps, once it has this one's outcome.
     fn chain<U: Send + 'static>(self, next: impl FnOnce(Outcome<T>, Promise<U>) + Send + 'static) -> TaskFuture<U> {
         let (promise, future) = promise();
         let stop = self.canceller();
         promise.on_cancel(move || stop());
-        if self.take_cancel_on_drop() {
-            future.cell().flags().set_cancel_on_drop();
-        }
+        future.inherit_cancel_on_drop(self.take_cancel_on_drop());
         self.consume(move |outcome| next(outcome, promise));
         future
     }
@@ -396,9 +397,7 @@ impl<T: Send + 'static> TaskFuture<TaskFuture<T>> {
                 stop()
             }
         });
-        if self.take_cancel_on_drop() {
-            future.cell().flags().set_cancel_on_drop();
-        }
+        future.inherit_cancel_on_drop(self.take_cancel_on_drop());
         self.consume(move |outcome| match outcome {
             Ok(inner) => {
                 *lock(&stop) = inner.canceller();

@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     sync::{Arc, Mutex, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use raincheck::{Executor, ThreadPool, default_pool};
@@ -102,33 +102,38 @@ fn tasks_start_in_the_order_of_submission() {
 fn tasks_that_take_long_start_in_the_order_of_submission_on_several_workers() {
     let pool = ThreadPool::new(2);
     let (first, started) = (Gate::default(), Arc::new(Mutex::new(Vec::new())));
-    let hold = |gate: &Gate| {
-        let gate = gate.clone();
-        move || gate.pass()
-    };
-    let mut tasks: Vec<_> = (0..2).map(|_| pool.submit(hold(&first))).collect();
+    let mut tasks: Vec<_> = (0..2).map(|_| pool.submit(work_behind(&first))).collect();
     first.wait_for(2);
 
     let gates: Vec<Gate> = (0..20).map(|_| Gate::default()).collect();
     tasks.extend(gates.iter().enumerate().map(|(n, gate)| {
-        let (started, pass) = (Arc::clone(&started), hold(gate));
+        let (started, work) = (Arc::clone(&started), work_behind(gate));
         pool.submit(move || {
             started.lock().unwrap().push(n);
-            pass();
+            work();
         })
     }));
-    // Longer than anything that is quick.
-    thread::sleep(Duration::from_millis(1));
     first.open();
     for gate in &gates {
         gate.wait_for(1);
-        thread::sleep(Duration::from_millis(1));
         gate.open();
     }
 
     assert!(tasks.into_iter().all(|task| claim(task) == Ok(())));
     let started = started.lock().unwrap();
     assert!(started.iter().enumerate().all(|(place, n)| n.abs_diff(place) < 2), "{started:?}");
+}
+
+/// Work of a millisecond, which is longer than anything that is quick.
+fn work_behind(gate: &Gate) -> impl FnOnce() + Send + 'static {
+    let gate = gate.clone();
+    move || {
+        gate.pass();
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(1) {
+            thread::yield_now();
+        }
+    }
 }
 
 #[test]
