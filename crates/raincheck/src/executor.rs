@@ -104,8 +104,9 @@ pub trait Executor: Send + Sync {
     /// iterator cancels what is left.
     ///
     /// Inputs that take less time than a submission are grouped by themselves; the outcomes of a group come when all of
-    /// it is done. Where one input may take much longer than others, or waits for what is done with another's outcome,
-    /// say [`group(1)`](Map::group).
+    /// it is done. A group that takes longer than was to be expected, while its outcomes are waited for, stops between
+    /// two inputs: what is done comes out, and the rest goes to all workers. Where one input waits for what is done with
+    /// another's outcome, say [`group(1)`](Map::group).
     ///
     /// # Examples
     ///

@@ -17,9 +17,9 @@ use crate::{
     future::TaskFuture,
     panics,
     pieces::{Piece, Whole},
-    sync::NOT_POISONED,
+    sync::{NOT_POISONED, lock},
     task::{self, AsyncBody, Body, kind},
-    wait::CompletionQueue,
+    wait::{self, CompletionQueue},
 };
 
 /// What [`Executor::map`] applies to each input: a closure, or a `#[task]` function.
@@ -48,10 +48,13 @@ pub trait Function<E: ?Sized, In, Kind>: Sized {
 
 /// What a map and its tasks have in common.
 #[doc(hidden)]
-#[derive(Debug)]
 pub struct Common<In, Out> {
+    /// There is something to be seen to between two inputs.
+    attention: AtomicBool,
     /// Nobody wants what is still to come.
     unwanted: AtomicBool,
+    /// Where the rest of a group goes that takes long.
+    executor: Arc<dyn Executor>,
     /// Emptied buffers, for the groups to come: fresh memory costs more than most of what is done with it.
     inputs: Spare<In>,
     values: Spare<Out>,
@@ -75,6 +78,8 @@ pub struct Applied<Out> {
     values: Values<Out>,
     /// Those inputs that gave no value, by their places, in order.
     errors: VecDeque<(usize, TaskError)>,
+    /// What comes of the inputs behind these, in order: so many each.
+    rest: Vec<(usize, GroupFuture<Out>)>,
     took: Duration,
 }
 
@@ -104,12 +109,49 @@ where
 }
 
 impl<In, Out> Common<In, Out> {
-    fn new() -> Self {
-        Self { unwanted: AtomicBool::new(false), inputs: Spare::none(), values: Spare::none() }
+    fn new(executor: Arc<dyn Executor>) -> Self {
+        Self {
+            attention: AtomicBool::new(false),
+            unwanted: AtomicBool::new(false),
+            executor,
+            inputs: Spare::none(),
+            values: Spare::none(),
+        }
+    }
+
+    /// Whether there is something to be seen to: so quickly answered that every input can ask.
+    #[inline]
+    fn wants_attention(&self) -> bool {
+        self.attention.load(Ordering::Relaxed)
     }
 
     fn is_unwanted(&self) -> bool {
         self.unwanted.load(Ordering::Relaxed)
+    }
+
+    /// Whether a group that began then had better go no further.
+    #[cold]
+    fn should_stop(&self, start: Instant) -> bool {
+        self.is_unwanted() || start.elapsed() > LATE
+    }
+
+    /// Has the groups that are late handed back, until it is said that none is.
+    fn hurry(&self, is_late: bool) {
+        if self.wants_attention() != is_late && !self.is_unwanted() {
+            self.attention.store(is_late, Ordering::Relaxed);
+        }
+    }
+
+    /// Says that nobody wants what is still to come.
+    fn end(&self) {
+        self.unwanted.store(true, Ordering::Relaxed);
+        self.attention.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<In, Out> fmt::Debug for Common<In, Out> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Common").field("is_unwanted", &self.is_unwanted()).finish_non_exhaustive()
     }
 }
 
@@ -171,7 +213,9 @@ where
 
 impl<F, In, Out> Apply<F, In, Out>
 where
-    F: Fn(In) -> Out,
+    In: Send + 'static,
+    Out: Send + 'static,
+    F: Fn(In) -> Out + Send + Sync + 'static,
 {
     pub(crate) fn new(function: Arc<F>, batch: Batch<In, Out>, common: Arc<Common<In, Out>>) -> Self {
         Self { function, batch, common }
@@ -179,53 +223,132 @@ where
 
     fn apply(self) -> Applied<Out> {
         let start = Instant::now();
-        let Batch { inputs: mut buffer, piece } = self.batch;
+        let Self { function, batch: Batch { inputs: mut buffer, piece }, common } = self;
         let count = buffer.len();
         let mut values = match piece {
             Some(piece) => Values::Placed(piece),
-            None => Values::Own(self.common.values.take(count)),
+            None => Values::Own(common.values.take(count)),
         };
         let mut errors = VecDeque::new();
+        let mut rest = Vec::new();
         let mut inputs = buffer.drain(..);
         while inputs.len() > 0 {
             // One guard for all of them, and a new one behind an input that panics.
             let ended = panics::catch(|| {
-                // Quick ones go a few at a time between two looks at whether anyone wants them.
-                let (mut stride, mut may_grow) = (1, true);
-                while inputs.len() > 0 && !self.common.is_unwanted() {
-                    values.extend(inputs.by_ref().take(stride).map(|input| (self.function)(input)));
-                    may_grow = may_grow && stride < LONGEST_STRIDE && start.elapsed() < STRIDE_TIME;
-                    if may_grow {
-                        stride *= 2;
+                // Tiny ones go several at a time between two looks, since a look costs as much as they do.
+                let (mut stride, longest) = (1, (count / LOOKS).clamp(1, LONGEST_STRIDE));
+                while inputs.len() > 0 {
+                    if common.wants_attention() {
+                        // One at least, so that what is handed back time and again comes to an end.
+                        if inputs.len() < count && common.should_stop(start) {
+                            return;
+                        }
+                        stride = 1;
                     }
+                    values.extend(inputs.by_ref().take(stride).map(|input| function(input)));
+                    stride = (2 * stride).min(longest);
                 }
             });
             let place = values.len() + errors.len();
             match ended {
-                Ok(()) if inputs.len() == 0 && place == count => {}
-                Ok(()) => {
+                Ok(()) if place == count => {}
+                Ok(()) if common.is_unwanted() => {
                     // Nobody is left who would see these.
                     errors.extend((place..count).map(|place| (place, TaskError::Cancelled)));
                     break;
                 }
+                Ok(()) => rest = hand_back(&function, &mut inputs, values.split_off(), &common),
                 Err(error) => errors.push_back((place, error)),
             }
         }
         panics::discard(inputs);
-        self.common.inputs.keep(buffer);
-        Applied { values, errors, took: start.elapsed() }
+        common.inputs.keep(buffer);
+        Applied { values, errors, rest, took: start.elapsed() }
+    }
+}
+
+/// Hands over anew what is left of a group, in parts that all workers together can do at a time.
+fn hand_back<F, In, Out>(
+    function: &Arc<F>,
+    inputs: &mut vec::Drain<'_, In>,
+    mut room: Option<Piece<Out>>,
+    common: &Arc<Common<In, Out>>,
+) -> Vec<(usize, GroupFuture<Out>)>
+where
+    In: Send + 'static,
+    Out: Send + 'static,
+    F: Fn(In) -> Out + Send + Sync + 'static,
+{
+    // An executor that runs in the caller what it has no room for makes this go deeper, but never one input at a time.
+    let parts = common.executor.workers().max(2);
+    let size = inputs.len().div_ceil(parts);
+    let mut rest = Vec::with_capacity(parts);
+    while inputs.len() > 0 {
+        let inputs: Vec<In> = inputs.by_ref().take(size).collect();
+        let count = inputs.len();
+        let behind = room.as_mut().map(|room| room.split_off(count));
+        let batch = Batch { inputs, piece: mem::replace(&mut room, behind) };
+        rest.push((count, Part::submit(Apply::new(Arc::clone(function), batch, Arc::clone(common)))));
+    }
+    rest
+}
+
+/// A part of a group, as a task by itself. What it is to do stays within reach of the worker that hands it over: the
+/// executor took it with the group, and must not lose it by being closed or full now.
+struct Part<F, In, Out>(Arc<Mutex<Option<Apply<F, In, Out>>>>);
+
+impl<F, In, Out> Part<F, In, Out>
+where
+    In: Send + 'static,
+    Out: Send + 'static,
+    F: Fn(In) -> Out + Send + Sync + 'static,
+{
+    fn take(self) -> Apply<F, In, Out> {
+        lock(&self.0).take().expect("what is refused is not performed")
+    }
+
+    fn submit(apply: Apply<F, In, Out>) -> GroupFuture<Out> {
+        let executor = Arc::clone(&apply.common.executor);
+        let part = Arc::new(Mutex::new(Some(apply)));
+        let future = task::submit(&*executor, Self(Arc::clone(&part))).cancel_on_drop();
+        if !future.is_done() {
+            return future;
+        }
+        let refused = lock(&part).take();
+        match refused {
+            Some(apply) => TaskFuture::ready(apply.perform()),
+            None => future,
+        }
+    }
+}
+
+impl<F, In, Out> Body for Part<F, In, Out>
+where
+    In: Send + 'static,
+    Out: Send + 'static,
+    F: Fn(In) -> Out + Send + Sync + 'static,
+{
+    type Output = Applied<Out>;
+    const ASYNC: bool = false;
+
+    fn perform(self) -> Outcome<Applied<Out>> {
+        self.take().perform()
+    }
+
+    fn into_future(self) -> std::pin::Pin<Box<dyn Future<Output = Applied<Out>> + Send>> {
+        self.take().into_future()
     }
 }
 
 impl<Out> Applied<Out> {
     #[cfg(all(feature = "process", unix))]
     pub(crate) fn new(values: Vec<Out>, errors: VecDeque<(usize, TaskError)>, took: Duration) -> Self {
-        Self { values: Values::Own(values), errors, took }
+        Self { values: Values::Own(values), errors, rest: Vec::new(), took }
     }
 
     /// Inputs that gave these values, in a time that says nothing.
     pub(crate) fn of(values: Vec<Out>) -> Self {
-        Self { values: Values::Own(values), errors: VecDeque::new(), took: Duration::ZERO }
+        Self { values: Values::Own(values), errors: VecDeque::new(), rest: Vec::new(), took: Duration::ZERO }
     }
 }
 
@@ -241,6 +364,14 @@ impl<Out> Values<Out> {
         match self {
             Self::Own(all) => all.extend(values),
             Self::Placed(piece) => piece.extend(values),
+        }
+    }
+
+    /// Takes off the room that is left, if they have a place.
+    fn split_off(&mut self) -> Option<Piece<Out>> {
+        match self {
+            Self::Own(_) => None,
+            Self::Placed(piece) => Some(piece.split_off(piece.len())),
         }
     }
 }
@@ -284,9 +415,13 @@ const GROUP_TIME: Duration = Duration::from_micros(100);
 const LARGEST_GROUP: usize = 1 << 14;
 const LARGEST_GROUP_BYTES: usize = 1 << 18;
 
-/// How many inputs go between two looks at whether anyone wants them, and how long the first ones may take for that.
-const LONGEST_STRIDE: usize = 256;
-const STRIDE_TIME: Duration = Duration::from_micros(5);
+/// How often a group of many looks whether there is something to be seen to, and how many inputs go at most between
+/// two looks.
+const LOOKS: usize = 256;
+const LONGEST_STRIDE: usize = 32;
+
+/// When a group that is waited for is late. One that has taken so long by then hands back what is left of it.
+const LATE: Duration = Duration::from_millis(1);
 
 /// An iterator over the outcomes of a function applied to many inputs, in the order of the inputs; made by
 /// [`Executor::map`].
@@ -359,7 +494,7 @@ impl<'e, I: Iterator, Out: Send + 'static> Map<'e, I, Out> {
         E: Executor + ?Sized,
         F: Function<E, I::Item, Kind, Output = Out>,
     {
-        let common = Arc::new(Common::new());
+        let common = Arc::new(Common::new(executor.core()));
         let make = function.into_maker(Arc::clone(&common));
         // An observer and a time limit mean each input.
         let is_each =
@@ -521,21 +656,28 @@ impl<'e, I: Iterator, Out: Send + 'static> Map<'e, I, Out> {
     /// Waits for the next group of so many. `None` if there is none.
     fn next_group(&mut self, whole: &mut Option<Whole<Out>>) -> Option<Outcome<(usize, Outcome<Applied<Out>>)>> {
         self.fill(whole);
-        let (count, group) = self.under_way.pop_front()?;
-        if let Some((limit, deadline)) = self.feed.limit {
-            if !group.wait_timeout(deadline.saturating_duration_since(Instant::now())) {
-                self.feed.end();
-                self.under_way.clear();
-                return Some(Err(TaskError::TimedOut { limit }));
-            }
-        } else if self.feed.group.is_of_many()
-            && !group.is_done()
-            && let Some((_, later)) = self.under_way.get(self.under_way.len() / 2)
-        {
+        let (mut count, group) = self.under_way.pop_front()?;
+        if !group.is_done() {
             // Whoever takes tiny items in order is woken for several groups at once, and not for each.
-            later.wait();
+            let later = self.under_way.get(self.under_way.len() / 2);
+            let later = later.filter(|_| self.feed.limit.is_none() && self.feed.group.is_of_many());
+            self.feed.give_time(later.map_or(&group, |(_, later)| later));
         }
-        Some(Ok((count, group.result())))
+        if let Some((limit, deadline)) = self.feed.limit
+            && !group.wait_timeout(deadline.saturating_duration_since(Instant::now()))
+        {
+            self.feed.end();
+            self.under_way.clear();
+            return Some(Err(TaskError::TimedOut { limit }));
+        }
+        let mut applied = group.result();
+        if let Ok(applied) = &mut applied {
+            for part in mem::take(&mut applied.rest).into_iter().rev() {
+                count -= part.0;
+                self.under_way.push_front(part);
+            }
+        }
+        Some(Ok((count, applied)))
     }
 }
 
@@ -599,13 +741,15 @@ where
             while let Some(inputs) = self.feed.pull(self.under_way.len()) {
                 self.under_way.push((inputs.clone(), self.feed.submit(Batch { inputs, piece: None })));
             }
-            let next = match self.feed.limit {
-                None => self.under_way.next(),
-                Some((_, deadline)) => self.under_way.next_timeout(deadline.saturating_duration_since(Instant::now())),
-            };
-            match next {
-                Some((inputs, group)) => {
-                    self.ready = self.feed.ready(inputs.len(), group.result());
+            match self.next_group() {
+                Some((mut inputs, group)) => {
+                    let mut applied = group.result();
+                    if let Ok(applied) = &mut applied {
+                        for (count, part) in mem::take(&mut applied.rest).into_iter().rev() {
+                            self.under_way.push((inputs.split_off(inputs.len() - count), part));
+                        }
+                    }
+                    self.ready = self.feed.ready(inputs.len(), applied);
                     self.inputs = inputs.into_iter();
                 }
                 None if self.under_way.is_empty() => return None,
@@ -615,6 +759,24 @@ where
                         mem::take(&mut self.under_way).into_rest().into_iter().map(|(inputs, _group)| inputs).collect();
                 }
             }
+        }
+    }
+}
+
+impl<I: Iterator, Out: Send + 'static> MapAsCompleted<'_, I, Out> {
+    /// Waits for the next group that is through. `None` if there is none in time.
+    fn next_group(&mut self) -> Option<(Vec<I::Item>, GroupFuture<Out>)> {
+        let left = self.feed.limit.map(|(_, deadline)| deadline.saturating_duration_since(Instant::now()));
+        if self.feed.is_patient() {
+            let next = self.under_way.next_timeout(left.unwrap_or(LATE).min(LATE));
+            if next.is_some() || self.under_way.is_empty() {
+                return next;
+            }
+            self.feed.common.hurry(true);
+        }
+        match self.feed.limit {
+            None => self.under_way.next(),
+            Some((_, deadline)) => self.under_way.next_timeout(deadline.saturating_duration_since(Instant::now())),
         }
     }
 }
@@ -654,7 +816,35 @@ impl<I: Iterator, Out> Feed<'_, I, Out> {
     /// Takes note that so many inputs are through, and learns from how long they took.
     fn finish(&mut self, count: usize, took: Duration) {
         self.pulled -= count;
+        self.learn(count, took);
+    }
+
+    fn learn(&mut self, count: usize, took: Duration) {
         self.group.learn(count, took);
+        if took < LATE {
+            self.common.hurry(false);
+        }
+    }
+
+    /// Whether groups may turn out to be late, and none has.
+    fn is_patient(&self) -> bool {
+        self.group.is_adapting() && !self.common.wants_attention()
+    }
+
+    /// Waits for a group until it is done or late. If it is late, those that are hand back what is left of them.
+    fn give_time(&self, group: &GroupFuture<Out>)
+    where
+        Out: Send + 'static,
+    {
+        if !self.is_patient() {
+            return;
+        }
+        let limit =
+            self.limit.map_or(LATE, |(_, deadline)| deadline.saturating_duration_since(Instant::now()).min(LATE));
+        let is_done = self.limit.is_none() && wait::help(group.cell()) || group.wait_timeout(limit);
+        if !is_done {
+            self.common.hurry(true);
+        }
     }
 
     /// Takes back what a group that is used up has occupied.
@@ -666,8 +856,8 @@ impl<I: Iterator, Out> Feed<'_, I, Out> {
     /// Makes what came back ready to be taken, and learns from how long it took.
     fn ready(&mut self, count: usize, applied: Outcome<Applied<Out>>) -> Ready<Out> {
         match applied {
-            Ok(Applied { values: Values::Own(mut values), errors, took }) => {
-                self.group.learn(count, took);
+            Ok(Applied { values: Values::Own(mut values), errors, rest: _, took }) => {
+                self.learn(count, took);
                 values.reverse();
                 Ready { values, errors, count, place: 0 }
             }
@@ -687,13 +877,13 @@ impl<I: Iterator, Out> Feed<'_, I, Out> {
     /// Pulls nothing more.
     fn end(&mut self) {
         self.inputs = None;
-        self.common.unwanted.store(true, Ordering::Relaxed);
+        self.common.end();
     }
 }
 
 impl<I: Iterator, Out> Drop for Feed<'_, I, Out> {
     fn drop(&mut self) {
-        self.common.unwanted.store(true, Ordering::Relaxed);
+        self.common.end();
     }
 }
 
@@ -715,11 +905,15 @@ impl Group {
         matches!(self, Self::Adapting(size, _) if *size > 1)
     }
 
+    fn is_adapting(&self) -> bool {
+        matches!(self, Self::Adapting(..))
+    }
+
     /// Goes by how long so many inputs took, if it is free to.
     pub(crate) fn learn(&mut self, count: usize, took: Duration) {
         let Self::Adapting(size, largest) = self else { return };
-        // The last group may be a small one, and says little.
-        if count < *size {
+        // The last group may be a small one, and says little, unless it was slow all the same.
+        if count < *size && took < GROUP_TIME {
             return;
         }
         let ideal = count as u128 * GROUP_TIME.as_nanos() / took.as_nanos().max(1);
@@ -781,5 +975,70 @@ impl<I: Iterator, Out> fmt::Debug for Map<'_, I, Out> {
 impl<I: Iterator, Out: Send + 'static> fmt::Debug for MapAsCompleted<'_, I, Out> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MapAsCompleted").field("pulled", &self.feed.pulled).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter;
+
+    use super::*;
+    use crate::ThreadPool;
+
+    /// The first input of a group, which is late when it is done.
+    fn late(n: u64) -> u64 {
+        let start = Instant::now();
+        while n == 0 && start.elapsed() <= LATE {}
+        n
+    }
+
+    fn applied(pool: &ThreadPool, piece: Option<Piece<u64>>) -> Applied<u64> {
+        let common = Arc::new(Common::new(pool.core()));
+        common.hurry(true);
+        Apply::new(Arc::new(late), Batch { inputs: (0..8).collect(), piece }, common).apply()
+    }
+
+    fn sizes(applied: &Applied<u64>) -> (usize, Vec<usize>) {
+        (applied.values.len(), applied.rest.iter().map(|(count, _)| *count).collect())
+    }
+
+    /// The values of all parts in order, of which any may have been late in its turn.
+    fn all(applied: Applied<u64>) -> Vec<Values<u64>> {
+        let rest = applied.rest.into_iter().flat_map(|(_, part)| all(part.result().unwrap()));
+        iter::once(applied.values).chain(rest).collect()
+    }
+
+    #[test]
+    fn a_group_that_is_late_hands_back_its_rest() {
+        let applied = applied(&ThreadPool::new(3), None);
+
+        assert_eq!(sizes(&applied), (1, vec![3, 3, 1]));
+    }
+
+    #[test]
+    fn what_is_handed_back_keeps_its_place() {
+        let pool = ThreadPool::new(2);
+        let mut whole = Whole::new(8).unwrap();
+
+        let first = applied(&pool, whole.cut(8));
+        assert_eq!(sizes(&first), (1, vec![4, 3]));
+        for values in all(first) {
+            match values {
+                Values::Placed(piece) => whole.join(piece),
+                Values::Own(_) => panic!("they had a place"),
+            }
+        }
+
+        assert_eq!(whole.into_vec(), (0..8).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_executor_that_is_closed_meanwhile_loses_nothing() {
+        let pool = ThreadPool::new(2);
+        pool.close();
+
+        let values = all(applied(&pool, None));
+
+        assert_eq!(values.iter().map(Values::len).sum::<usize>(), 8);
     }
 }

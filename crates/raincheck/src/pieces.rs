@@ -96,12 +96,24 @@ impl<T> Piece<T> {
         self.filled
     }
 
+    /// Takes off what lies behind so much of it, as a piece by itself.
+    ///
+    /// # Panics
+    ///
+    /// If it is not that large, or has more values.
+    pub(crate) fn split_off(&mut self, size: usize) -> Self {
+        assert!(self.filled <= size && size <= self.size, "what is split off is room");
+        let behind = self.size - size;
+        self.size = size;
+        Self { room: Arc::clone(&self.room), start: self.start + size, size: behind, filled: 0 }
+    }
+
     /// Adds values, as many as there is room for. Those that came before one panics stay.
     pub(crate) fn extend(&mut self, values: impl Iterator<Item = T>) {
         let Self { room, start, size, filled } = self;
         let free = *size - *filled;
-        // SAFETY: the piece lies within the room, and pieces do not overlap: `cut` hands out each part once. What is
-        // borrowed here is as exclusive as `self` is.
+        // SAFETY: the piece lies within the room, and pieces do not overlap: `cut` hands out each part once, and
+        // `split_off` makes two of one. What is borrowed here is as exclusive as `self` is.
         let free = unsafe { slice::from_raw_parts_mut(room.first().add(*start + *filled), free) };
         for (place, value) in free.iter_mut().zip(values) {
             place.write(value);
@@ -187,6 +199,32 @@ mod tests {
         all.push("d".into());
 
         assert_eq!(all, ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn a_piece_is_split_where_its_values_end() {
+        let mut whole = Whole::new(6).unwrap();
+        let mut first = whole.cut(6).unwrap();
+        first.extend(["a", "b"].into_iter().map(String::from));
+        let mut second = first.split_off(2);
+        let mut third = second.split_off(3);
+        third.extend(["f", "no room"].into_iter().map(String::from));
+        second.extend(["c", "d", "e", "no room"].into_iter().map(String::from));
+
+        for piece in [first, second, third] {
+            whole.join(piece);
+        }
+        assert_eq!(whole.into_vec(), ["a", "b", "c", "d", "e", "f"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "what is split off is room")]
+    fn values_are_not_split_off() {
+        let mut whole = Whole::new(2).unwrap();
+        let mut piece = whole.cut(2).unwrap();
+        piece.extend([1, 2].into_iter());
+
+        let _behind = piece.split_off(1);
     }
 
     #[test]
