@@ -104,6 +104,7 @@ pub(crate) struct Flags(AtomicU8);
 const DONE: u8 = 1;
 const STOP: u8 = 2;
 const CANCEL_ON_DROP: u8 = 4;
+const AWAITED: u8 = 8;
 
 impl Flags {
     #[cfg(all(feature = "process", unix))]
@@ -125,17 +126,31 @@ impl Flags {
         self.0.load(Ordering::Acquire) & STOP != 0
     }
 
+    /// The task's lock is held, as it is by whoever sets what this keeps.
     fn set_done(&self) {
-        // No bit that this overwrites is asked for once the task is done.
-        self.0.store(DONE, Ordering::Release);
+        // What else this overwrites is not asked for once the task is done.
+        self.0.store(self.0.load(Ordering::Relaxed) & CANCEL_ON_DROP | DONE, Ordering::Release);
     }
 
     pub(crate) fn ask_to_stop(&self) {
         self.0.fetch_or(STOP, Ordering::Release);
     }
 
-    pub(crate) fn set_cancel_on_drop(&self) {
-        self.0.fetch_or(CANCEL_ON_DROP, Ordering::Relaxed);
+    /// The task's lock is held.
+    fn set_cancel_on_drop(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed) | CANCEL_ON_DROP, Ordering::Release);
+    }
+
+    /// Notes that a waker was left by the caller's end.
+    pub(crate) fn set_awaited(&self) {
+        if self.0.load(Ordering::Relaxed) & AWAITED == 0 {
+            self.0.fetch_or(AWAITED, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a waker was left, as long as the task is not done.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & AWAITED != 0
     }
 
     /// Whether dropping the caller's end cancels the task; from now on it no longer does.
@@ -199,6 +214,8 @@ pub(crate) trait Claim<T>: Send + Sync {
     /// Forgets those who no longer want to know.
     fn unwatch(&self, is_one: &dyn Fn(&Watcher<T>) -> bool);
     fn cancel(&self) -> Cancel;
+    /// Makes dropping the caller's end cancel the task.
+    fn set_cancel_on_drop(&self);
     /// Runs the task on this thread if nobody has taken it yet. Says whether it did.
     fn help(self: Arc<Self>) -> bool;
     /// How this thread can itself receive what another process sends about the task, instead of being woken for it.
@@ -501,6 +518,13 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
         drop(inner);
         discard(hook);
         if is_cancelled { Cancel::Prevented } else { Cancel::TooLate }
+    }
+
+    fn set_cancel_on_drop(&self) {
+        // Whoever else sets a flag holds the lock too, or is the caller.
+        let inner = self.inner.lock();
+        self.flags.set_cancel_on_drop();
+        drop(inner);
     }
 
     fn help(self: Arc<Self>) -> bool {

@@ -147,7 +147,7 @@ impl<T: Send + 'static> TaskFuture<T> {
     /// Makes dropping this future cancel its task; also dropping a future that is made of it, such as by
     /// [`then`](Self::then) or [`timeout`](Self::timeout), or one of many by [`all`](crate::all), if all of these are so.
     pub fn cancel_on_drop(self) -> Self {
-        self.cell().flags().set_cancel_on_drop();
+        self.cell().set_cancel_on_drop();
         self
     }
 
@@ -322,7 +322,7 @@ impl<T: Send + 'static> TaskFuture<T> {
     /// Makes dropping this future cancel its task, if that was so of those that it is made of.
     pub(crate) fn inherit_cancel_on_drop(&self, was_so: bool) {
         if was_so {
-            self.cell().flags().set_cancel_on_drop();
+            self.cell().set_cancel_on_drop();
         }
     }
 
@@ -418,6 +418,7 @@ impl<T: Send + 'static> Future for TaskFuture<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
         if !self.is_done() && self.cell().watch(Watcher::Waker(0, cx.waker().clone())).is_ok() {
+            self.cell().flags().set_awaited();
             context::note_await();
             return Poll::Pending;
         }
@@ -427,9 +428,12 @@ impl<T: Send + 'static> Future for TaskFuture<T> {
 
 impl<T> Drop for TaskFuture<T> {
     fn drop(&mut self) {
-        if let Some(cell) = &self.cell
-            && cell.flags().take_cancel_on_drop()
-        {
+        let Some(cell) = &self.cell else { return };
+        if cell.flags().is_awaited() {
+            // Nobody awaits it here any more, and the task may go on for long.
+            cell.unwatch(&|watcher| matches!(watcher, Watcher::Waker(..)));
+        }
+        if cell.flags().take_cancel_on_drop() {
             cell.cancel();
         }
     }

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::{Arc, OnceLock, Weak, atomic},
     task::{Context, Poll},
+    thread::{self, ThreadId},
     time::Duration,
 };
 
@@ -43,6 +44,8 @@ pub struct Shared<T> {
 
 struct Common<T> {
     outcome: OnceLock<Outcome<T>>,
+    /// Who has put it there, and shows it to the callbacks before anyone else.
+    settler: OnceLock<ThreadId>,
     /// Done when the outcome is there.
     there: TaskFuture<()>,
     source: Weak<dyn Claim<T>>,
@@ -54,16 +57,17 @@ impl<T: Send + Sync + 'static> Shared<T> {
         let source = Arc::downgrade(future.cell());
         if future.cell().flags().take_cancel_on_drop() {
             // Held by all the readers together, so that the last one to go cancels.
-            there.cell().flags().set_cancel_on_drop();
+            there.cell().set_cancel_on_drop();
             let source = Weak::clone(&source);
             promise.on_cancel(move || source.upgrade().map_or(Cancel::TooLate, |source| source.cancel()));
         }
-        let common = Arc::new(Common { outcome: OnceLock::new(), there, source });
+        let common = Arc::new(Common { outcome: OnceLock::new(), settler: OnceLock::new(), there, source });
         let weak = Arc::downgrade(&common);
         future.consume(move |outcome| {
             // If no reader is left, nobody wants it.
             if let Some(common) = weak.upgrade() {
-                // Set once: a future has one consumer, which is called once.
+                // Both are set once: a future has one consumer, which is called once.
+                let _ = common.settler.set(thread::current().id());
                 let _ = common.outcome.set(outcome);
                 promise.finish(Ok(()));
             }
@@ -113,12 +117,14 @@ impl<T: Send + Sync + 'static> Shared<T> {
 
     /// Blocks until the task is done, or `limit` has passed. Returns whether it is done.
     pub fn wait_timeout(&self, limit: Duration) -> bool {
-        self.common.there.wait_timeout(limit)
+        self.is_done() || self.common.there.wait_timeout(limit)
     }
 
     /// Whether the task has its outcome, cancelled included. Never blocks.
     pub fn is_done(&self) -> bool {
+        // To a callback it is done; everyone else waits for those.
         self.common.there.is_done()
+            || self.common.settler.get().is_some_and(|settler| *settler == thread::current().id())
     }
 
     /// Whether a worker has started the task, and it has no outcome yet. Never blocks.

@@ -623,6 +623,49 @@ fn a_shared_future_keeps_no_waker_of_a_clone_that_is_gone() {
 }
 
 #[test]
+fn a_future_that_is_dropped_leaves_no_waker_behind() {
+    let (promise, mut future) = promise::<i32>();
+    let flag = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&flag));
+    assert_eq!(pin!(&mut future).poll(&mut Context::from_waker(&waker)), Poll::Pending);
+    drop(waker);
+    assert_eq!(Arc::strong_count(&flag), 2);
+
+    drop(future);
+
+    assert_eq!(Arc::strong_count(&flag), 1);
+    drop(promise);
+}
+
+#[test]
+fn a_shared_future_is_done_to_its_callbacks() {
+    let (promise, future) = promise();
+    let shared = future.shared();
+    let (send, receive) = mpsc::channel();
+    let this = shared.clone();
+    shared.on_done(move |_outcome| {
+        let seen = this.is_done() && this.wait_timeout(Duration::ZERO);
+        send.send(seen.then(|| this.result())).unwrap();
+    });
+
+    promise.finish(Ok(1));
+
+    assert_eq!(receive.try_recv(), Ok(Some(Ok(1))));
+}
+
+#[test]
+fn what_comes_after_a_future_that_was_done_is_cancelled_on_drop_too() {
+    let (first_promise, first) = promise();
+    let (next_promise, next) = promise::<i32>();
+    let first = first.cancel_on_drop();
+    first_promise.finish(Ok(1));
+
+    drop(first.and_then(move |_one| next));
+
+    assert!(next_promise.is_cancelled());
+}
+
+#[test]
 fn a_completion_queue_keeps_one_waker_of_who_awaits_it_and_none_of_who_left() {
     let (promise, future) = promise::<u8>();
     let queue = CompletionQueue::new();
