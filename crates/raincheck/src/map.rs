@@ -17,7 +17,7 @@ use crate::{
     future::TaskFuture,
     panics,
     pieces::{Piece, Whole},
-    sync::{NOT_POISONED, lock},
+    sync::NOT_POISONED,
     task::{self, AsyncBody, Body, kind},
     wait::{self, CompletionQueue},
 };
@@ -304,7 +304,7 @@ where
     F: Fn(In) -> Out + Send + Sync + 'static,
 {
     fn take(self) -> Apply<F, In, Out> {
-        lock(&self.0).take().expect("what is refused is not performed")
+        self.0.lock().expect(NOT_POISONED).take().expect("what is refused is not performed")
     }
 
     fn submit(apply: Apply<F, In, Out>) -> GroupFuture<Out> {
@@ -314,7 +314,7 @@ where
         if !future.is_done() {
             return future;
         }
-        let refused = lock(&part).take();
+        let refused = part.lock().expect(NOT_POISONED).take();
         match refused {
             Some(apply) => TaskFuture::ready(apply.perform()),
             None => future,
