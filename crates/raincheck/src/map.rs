@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    fmt, mem,
+    fmt, iter, mem,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -235,18 +235,14 @@ where
         while inputs.len() > 0 {
             // One guard for all of them, and a new one behind an input that panics.
             let ended = panics::catch(|| {
-                // Tiny ones go several at a time between two looks, since a look costs as much as they do.
-                let (mut stride, longest) = (1, (count / LOOKS).clamp(1, LONGEST_STRIDE));
                 while inputs.len() > 0 {
-                    if common.wants_attention() {
-                        // One at least, so that what is handed back time and again comes to an end.
-                        if inputs.len() < count && common.should_stop(start) {
-                            return;
-                        }
-                        stride = 1;
+                    // One at least, so that what is handed back time and again comes to an end.
+                    values.extend(inputs.by_ref().take(1).map(|input| function(input)));
+                    let undisturbed = iter::from_fn(|| if common.wants_attention() { None } else { inputs.next() });
+                    values.extend(undisturbed.map(|input| function(input)));
+                    if common.wants_attention() && common.should_stop(start) {
+                        return;
                     }
-                    values.extend(inputs.by_ref().take(stride).map(|input| function(input)));
-                    stride = (2 * stride).min(longest);
                 }
             });
             let place = values.len() + errors.len();
@@ -409,16 +405,11 @@ where
 
 /// How long the work of one group should take: long beside what handing it over costs, short beside what one waits
 /// for.
-const GROUP_TIME: Duration = Duration::from_micros(100);
+const GROUP_TIME: Duration = Duration::from_micros(250);
 
 /// No group has more inputs, and none has many that take more memory, inputs and values together.
 const LARGEST_GROUP: usize = 1 << 14;
 const LARGEST_GROUP_BYTES: usize = 1 << 18;
-
-/// How often a group of many looks whether there is something to be seen to, and how many inputs go at most between
-/// two looks.
-const LOOKS: usize = 256;
-const LONGEST_STRIDE: usize = 32;
 
 /// When a group that is waited for is late. One that has taken so long by then hands back what is left of it.
 const LATE: Duration = Duration::from_millis(1);

@@ -1,10 +1,12 @@
 //! `map`: rows E3 to E20, and promise 7.
 
 use std::{
+    collections::HashSet,
     sync::{
-        Arc,
+        Arc, Condvar, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    thread::{self, ThreadId},
     time::Duration,
 };
 
@@ -61,6 +63,8 @@ every_concurrent_executor_keeps! {
     as_completed_gives_the_first_that_is_ready,
     /// P7
     workers_are_kept_busy,
+    /// P7
+    long_inputs_behind_tiny_ones_are_shared_out,
 }
 
 fn outcomes_come_in_the_order_of_the_inputs<E: InProcess>(executor: impl Fn(usize) -> E) {
@@ -404,4 +408,49 @@ fn workers_are_kept_busy<E: InProcess>(executor: impl Fn(usize) -> E) {
     gate.wait_for(2);
     gate.open();
     assert_eq!(outcomes.count(), 9);
+}
+
+/// Which workers do something long. Each time lasts until two of them do, but not for ever.
+#[derive(Default)]
+struct Long(Mutex<HashSet<ThreadId>>, Condvar);
+
+impl Long {
+    fn last(&self) {
+        let mut workers = self.0.lock().unwrap();
+        workers.insert(thread::current().id());
+        self.1.notify_all();
+        let limit = Duration::from_millis(50);
+        let _workers = self.1.wait_timeout_while(workers, limit, |workers| workers.len() < 2).unwrap();
+    }
+}
+
+fn long_inputs_behind_tiny_ones_are_shared_out<E: InProcess>(make: fn(usize) -> E) {
+    const TINY: u32 = 50_000;
+    const ALL: u32 = TINY + 10;
+    let executor = make(2);
+    let ways: [fn(raincheck::Map<'_, std::ops::Range<u32>, u32>) -> Vec<u32>; 3] = [
+        |map| map.collect::<Result<_, _>>().unwrap(),
+        |map| map.values().unwrap(),
+        |map| {
+            let mut outcomes: Vec<_> = map.as_completed().map(|(n, value)| (n, value.unwrap())).collect();
+            outcomes.sort_unstable();
+            outcomes.into_iter().map(|(n, value)| if n == value { n } else { panic!("{value} came of {n}") }).collect()
+        },
+    ];
+
+    for values in ways {
+        let long = Arc::new(Long::default());
+        let function = {
+            let long = Arc::clone(&long);
+            move |n| {
+                if n >= TINY {
+                    long.last()
+                }
+                n
+            }
+        };
+
+        assert_eq!(values(executor.map(function, 0..ALL)), (0..ALL).collect::<Vec<_>>());
+        assert!(long.0.lock().unwrap().len() > 1, "one worker did all that is long");
+    }
 }
