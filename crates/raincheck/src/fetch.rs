@@ -104,9 +104,13 @@ mod note;
 mod pieces;
 mod places;
 mod retry;
+#[cfg(unix)]
+mod run;
 mod schedule;
 #[cfg(unix)]
 mod split;
+#[cfg(unix)]
+mod stop;
 #[cfg(unix)]
 #[cfg_attr(
     feature = "process",
@@ -126,7 +130,7 @@ pub use cookies::Cookies;
 pub use credentials::Credentials;
 pub use download::{Download, Ended, Fetched, Partial};
 #[cfg(unix)]
-pub use downloads::{AsEnded, Downloads, Pulled, Source, Stop, Watch};
+pub use downloads::{AsEnded, Downloads, Pulled, Source, Watch};
 pub use error::{FetchError, TimeLimit};
 pub use http::Method;
 pub use payload::{Multipart, Part, Payload};
@@ -135,6 +139,8 @@ pub use proxy::Proxy;
 pub use request::Request;
 pub use response::{Redirect, Response, Timings};
 pub use retry::Retries;
+#[cfg(unix)]
+pub use stop::Stop;
 #[cfg(unix)]
 pub use task::fetch;
 pub use tls::Http2;

@@ -17,11 +17,11 @@ use super::{
     Connections, Download, FetchError, Fetched, Request, Response,
     checksum::{Checksum, Hasher},
     download::{Partial, Segments},
-    downloads::{Job, Run},
     file::{Draft, Folder, Taken, hash_all},
     note::{Note, There},
     pieces::{self, Pieces},
     retry::retry_after,
+    run::{Job, Run},
     split::{Came, Opening, Piece, Rest, Split, Strip, Target, range_of},
 };
 

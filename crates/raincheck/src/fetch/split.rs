@@ -26,10 +26,10 @@ use url::Url;
 use super::{
     Download, FetchError, Fetched, Request, Response, Stop,
     attempt::{BETWEEN_NEWS, validator},
-    downloads::Job,
     file::Draft,
     note,
     pieces::{Pieces, length},
+    run::Job,
     schedule::At,
 };
 
