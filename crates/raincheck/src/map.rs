@@ -276,14 +276,14 @@ where
     F: Fn(In) -> Out + Send + Sync + 'static,
 {
     // An executor that runs in the caller what it has no room for makes this go deeper, but never one input at a time.
-    let parts = common.executor.workers().max(2);
-    let size = inputs.len().div_ceil(parts);
-    let mut rest = Vec::with_capacity(parts);
+    let size = inputs.len().div_ceil(common.executor.workers().max(2));
+    let mut rest = Vec::new();
     while inputs.len() > 0 {
-        let inputs: Vec<In> = inputs.by_ref().take(size).collect();
-        let count = inputs.len();
+        let mut part = common.inputs.take(size);
+        part.extend(inputs.by_ref().take(size));
+        let count = part.len();
         let behind = room.as_mut().map(|room| room.split_off(count));
-        let batch = Batch { inputs, piece: mem::replace(&mut room, behind) };
+        let batch = Batch { inputs: part, piece: mem::replace(&mut room, behind) };
         rest.push((count, Part::submit(Apply::new(Arc::clone(function), batch, Arc::clone(common)))));
     }
     rest
@@ -496,7 +496,7 @@ impl<'e, I: Iterator, Out: Send + 'static> Map<'e, I, Out> {
             submit: Box::new(move |batch| task::submit(executor, make(batch))),
             common,
             group,
-            groups: 4 * executor.workers() + 4,
+            groups: executor.workers().saturating_mul(4).saturating_add(4),
             buffer: usize::MAX,
             pulled: 0,
             limit: None,
@@ -651,8 +651,10 @@ impl<'e, I: Iterator, Out: Send + 'static> Map<'e, I, Out> {
         if !group.is_done() {
             // Whoever takes tiny items in order is woken for several groups at once, and not for each.
             let later = self.under_way.get(self.under_way.len() / 2);
-            let later = later.filter(|_| self.feed.limit.is_none() && self.feed.group.is_of_many());
-            self.feed.give_time(later.map_or(&group, |(_, later)| later));
+            if let Some((_, later)) = later.filter(|_| self.feed.limit.is_none() && self.feed.group.is_of_many()) {
+                self.feed.give_time(later);
+            }
+            self.feed.give_time(&group);
         }
         if let Some((limit, deadline)) = self.feed.limit
             && !group.wait_timeout(deadline.saturating_duration_since(Instant::now()))
@@ -757,9 +759,12 @@ where
 impl<I: Iterator, Out: Send + 'static> MapAsCompleted<'_, I, Out> {
     /// Waits for the next group that is through. `None` if there is none in time.
     fn next_group(&mut self) -> Option<(Vec<I::Item>, GroupFuture<Out>)> {
-        let left = self.feed.limit.map(|(_, deadline)| deadline.saturating_duration_since(Instant::now()));
+        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
         if self.feed.is_patient() {
-            let next = self.under_way.next_timeout(left.unwrap_or(LATE).min(LATE));
+            let next = match self.feed.limit {
+                None => self.under_way.next_soon(LATE),
+                Some((_, deadline)) => self.under_way.next_timeout(left(deadline).min(LATE)),
+            };
             if next.is_some() || self.under_way.is_empty() {
                 return next;
             }
@@ -767,7 +772,7 @@ impl<I: Iterator, Out: Send + 'static> MapAsCompleted<'_, I, Out> {
         }
         match self.feed.limit {
             None => self.under_way.next(),
-            Some((_, deadline)) => self.under_way.next_timeout(deadline.saturating_duration_since(Instant::now())),
+            Some((_, deadline)) => self.under_way.next_timeout(left(deadline)),
         }
     }
 }
@@ -1021,6 +1026,22 @@ mod tests {
         }
 
         assert_eq!(whole.into_vec(), (0..8).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_buffers_of_what_is_handed_back_go_round() {
+        let pool = ThreadPool::new(2);
+        let common = Arc::new(Common::new(pool.core()));
+        common.hurry(true);
+
+        for _ in 0..3 {
+            let mut inputs = common.inputs.take(8);
+            inputs.extend(0..8);
+            all(Apply::new(Arc::new(late), Batch { inputs, piece: None }, Arc::clone(&common)).apply());
+        }
+
+        // One for the group, and one for each of the parts.
+        assert!(common.inputs.0.lock().unwrap().len() <= 3);
     }
 
     #[test]

@@ -125,7 +125,8 @@ impl<T: Send + Sync + 'static> Awaited for Shared<T> {
     }
 
     fn signal(&self, signal: &Arc<Signal>, place: usize) -> bool {
-        self.cell().watch(Watcher::Signal(Arc::clone(signal), place)).is_ok()
+        // To its own callbacks it is done before those who wait are told.
+        !Shared::is_done(self) && self.cell().watch(Watcher::Signal(Arc::clone(signal), place)).is_ok()
     }
 
     fn unsignal(&self, signal: &Arc<Signal>) {
@@ -412,7 +413,7 @@ impl<I: Awaited> Iterator for AsCompleted<I> {
     type Item = I;
 
     fn next(&mut self) -> Option<I> {
-        self.queue.next_until(self.until)
+        self.queue.next_until(self.until, self.until.is_none())
     }
 }
 
@@ -484,12 +485,17 @@ impl<I: Awaited> CompletionQueue<I> {
 
     /// The next one that is done. Blocks until there is one; `None` if the queue holds no future at all.
     pub fn next(&self) -> Option<I> {
-        self.next_until(None)
+        self.next_until(None, true)
     }
 
     /// The same as `next`, but blocks for at most `limit`; `None` then, too.
     pub fn next_timeout(&self, limit: Duration) -> Option<I> {
-        self.next_until(Instant::now().checked_add(limit))
+        self.next_until(Instant::now().checked_add(limit), false)
+    }
+
+    /// The same, but what this thread may run itself it does, however long that takes.
+    pub(crate) fn next_soon(&self, limit: Duration) -> Option<I> {
+        self.next_until(Instant::now().checked_add(limit), true)
     }
 
     /// The next one that is done, for async code; `None` if the queue holds no future at all.
@@ -515,7 +521,7 @@ impl<I: Awaited> CompletionQueue<I> {
         self.take(place)
     }
 
-    fn next_until(&self, until: Option<Instant>) -> Option<I> {
+    fn next_until(&self, until: Option<Instant>, may_help: bool) -> Option<I> {
         if let Some(place) = self.signal.lowered() {
             return self.take(place);
         }
@@ -523,7 +529,7 @@ impl<I: Awaited> CompletionQueue<I> {
         if self.is_empty() || until.is_some_and(|until| until <= Instant::now()) {
             return None;
         }
-        if until.is_none()
+        if may_help
             && self.help()
             && let Some(place) = self.signal.lowered()
         {

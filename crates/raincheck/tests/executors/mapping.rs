@@ -7,10 +7,10 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread::{self, ThreadId},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use raincheck::{InProcess, TaskError};
+use raincheck::{Executor, InProcess, Task, TaskError, ThreadPool};
 
 use crate::{
     every_concurrent_executor_keeps, every_executor_keeps,
@@ -65,6 +65,8 @@ every_concurrent_executor_keeps! {
     workers_are_kept_busy,
     /// P7
     long_inputs_behind_tiny_ones_are_shared_out,
+    /// P7
+    long_inputs_between_tiny_ones_are_shared_out,
 }
 
 fn outcomes_come_in_the_order_of_the_inputs<E: InProcess>(executor: impl Fn(usize) -> E) {
@@ -425,9 +427,18 @@ impl Long {
 }
 
 fn long_inputs_behind_tiny_ones_are_shared_out<E: InProcess>(make: fn(usize) -> E) {
+    long_inputs_are_shared_out(&make(2), 0);
+}
+
+fn long_inputs_between_tiny_ones_are_shared_out<E: InProcess>(make: fn(usize) -> E) {
+    long_inputs_are_shared_out(&make(2), 200_000);
+}
+
+/// Maps some inputs that take long behind tiny ones, and before so many.
+fn long_inputs_are_shared_out(executor: &impl InProcess, behind: u32) {
     const TINY: u32 = 50_000;
-    const ALL: u32 = TINY + 10;
-    let executor = make(2);
+    const LONG: std::ops::Range<u32> = TINY..TINY + 10;
+    let all = LONG.end + behind;
     let ways: [fn(raincheck::Map<'_, std::ops::Range<u32>, u32>) -> Vec<u32>; 3] = [
         |map| map.collect::<Result<_, _>>().unwrap(),
         |map| map.values().unwrap(),
@@ -443,14 +454,58 @@ fn long_inputs_behind_tiny_ones_are_shared_out<E: InProcess>(make: fn(usize) -> 
         let function = {
             let long = Arc::clone(&long);
             move |n| {
-                if n >= TINY {
+                if LONG.contains(&n) {
                     long.last()
                 }
                 n
             }
         };
 
-        assert_eq!(values(executor.map(function, 0..ALL)), (0..ALL).collect::<Vec<_>>());
+        assert_eq!(values(executor.map(function, 0..all)), (0..all).collect::<Vec<_>>());
         assert!(long.0.lock().unwrap().len() > 1, "one worker did all that is long");
     }
+}
+
+/// Runs any number of tasks at a time, if its word is taken for it.
+struct Boundless(ThreadPool);
+
+impl Executor for Boundless {
+    fn execute(&self, task: Task) {
+        self.0.execute(task);
+    }
+
+    fn workers(&self) -> usize {
+        usize::MAX
+    }
+
+    fn close(&self) {
+        self.0.close();
+    }
+
+    fn drain(&self) -> Vec<Task> {
+        self.0.drain()
+    }
+
+    fn join(&self, deadline: Option<Instant>) -> bool {
+        self.0.join(deadline)
+    }
+
+    fn core(&self) -> Arc<dyn Executor> {
+        self.0.core()
+    }
+}
+
+impl InProcess for Boundless {}
+
+#[test]
+fn an_executor_may_say_that_it_runs_any_number_of_tasks() {
+    let executor = Boundless(ThreadPool::new(2));
+    let sum = AtomicUsize::new(0);
+
+    let values = executor.map(|n: u8| n, 0..100).values();
+    executor.for_each(0..10, |n| {
+        sum.fetch_add(n, Ordering::SeqCst);
+    });
+
+    assert_eq!((values, sum.into_inner()), (Ok((0..100).collect()), 45));
 }

@@ -47,6 +47,23 @@ fn many_tasks_have_as_many_threads_as_there_are_workers() {
     assert!(tasks.into_iter().all(|task| claim(task) == Ok(())));
 }
 
+/// P9
+#[test]
+fn a_task_that_maps_does_the_work_itself_if_nobody_else_does() {
+    let pool = ThreadPool::new(1);
+    let inner = pool.handle();
+
+    let (me, ordered, unordered) = claim(pool.submit(move || {
+        let who = |_: u32| thread::current().id();
+        let ordered: HashSet<_> = inner.map(who, 0..1000).map(Result::unwrap).collect();
+        let unordered: HashSet<_> = inner.map(who, 0..1000).as_completed().map(|(_, id)| id.unwrap()).collect();
+        (thread::current().id(), ordered, unordered)
+    }))
+    .unwrap();
+
+    assert_eq!((ordered, unordered), (HashSet::from([me]), HashSet::from([me])));
+}
+
 /// T4
 #[test]
 fn tasks_one_after_the_other_have_one_thread() {
