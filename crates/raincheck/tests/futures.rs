@@ -654,6 +654,23 @@ fn a_shared_future_is_done_to_its_callbacks() {
 }
 
 #[test]
+fn a_shared_future_that_is_done_to_its_callbacks_is_not_waited_for_there() {
+    let (promise, future) = promise();
+    let shared = future.shared();
+    let (send, receive) = mpsc::channel();
+    let this = shared.clone();
+    shared.on_done(move |_outcome| {
+        let waited = wait_timeout([this.clone()], Until::AllCompleted, TOO_LONG);
+        let next = as_completed([this]).timeout(TOO_LONG).next();
+        send.send((waited.done.len(), next.map(|next| next.result()))).unwrap();
+    });
+    // On a thread of its own, since it would hang here.
+    thread::spawn(move || promise.finish(Ok(1)));
+
+    assert_eq!(receive.recv_timeout(TOO_LONG), Ok((1, Some(Ok(1)))));
+}
+
+#[test]
 fn what_comes_after_a_future_that_was_done_is_cancelled_on_drop_too() {
     let (first_promise, first) = promise();
     let (next_promise, next) = promise::<i32>();
