@@ -642,10 +642,10 @@ impl Executor for Core {
             (Ok(call), _) => self.make(call),
             (Err(NotQueued::Refused(task, error)), _) => task.refuse(error),
             (Err(NotQueued::NoRoom(task)), Full::Refuse) => task.refuse(TaskError::Refused),
-            (Err(NotQueued::NoRoom(task)), Full::RunInCaller) => self.run_in_caller(task),
-            (Err(NotQueued::NoRoom(task)), Full::Block) if timer::is_clock() => {
+            (Err(NotQueued::NoRoom(task)), Full::RunInCaller | Full::Block) if timer::is_clock() => {
                 timer::hand_over_elsewhere(self.core(), task);
             }
+            (Err(NotQueued::NoRoom(task)), Full::RunInCaller) => self.run_in_caller(task),
             (Err(NotQueued::NoRoom(task)), Full::Block) => context::blocking(|| self.push_blocking(bound, task)),
         }
     }

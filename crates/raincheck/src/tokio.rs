@@ -410,14 +410,14 @@ impl Executor for Core {
                     drop(lot);
                     task.refuse(TaskError::Refused);
                 }
+                Full::RunInCaller | Full::Block if timer::is_clock() => {
+                    drop(lot);
+                    timer::hand_over_elsewhere(self.core(), task);
+                }
                 Full::RunInCaller => self.run_in_caller(lot, task),
                 Full::Block => {
                     drop(lot);
-                    if timer::is_clock() {
-                        timer::hand_over_elsewhere(self.core(), task);
-                    } else {
-                        context::blocking(|| self.push_blocking(task));
-                    }
+                    context::blocking(|| self.push_blocking(task));
                 }
             },
             _ => self.push(lot, task),
@@ -488,6 +488,8 @@ impl Host for Core {
         {
             self.launch(lot, task);
         }
+        // There is one task less in the queue, or a place for one that is not.
+        self.room.notify_one();
     }
 
     fn unblocked(&self) {

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use raincheck::{Executor, Full, InProcess, Lane, Options, TaskError, ThreadPool, with_worker_state};
+use raincheck::{Executor, Full, InProcess, Inline, Lane, Options, TaskError, ThreadPool, promise, with_worker_state};
 
 use crate::{
     every_concurrent_executor_keeps,
@@ -147,6 +147,8 @@ every_builder_keeps! {
     a_full_queue_has_the_caller_run_it,
     a_full_queue_blocks_until_there_is_room,
     a_full_queue_blocks_no_task_of_its_own_for_ever,
+    who_waits_for_room_has_it_when_a_task_blocks,
+    a_late_task_that_the_caller_would_run_holds_up_no_clock,
     what_a_closed_queue_refuses_may_ask_the_executor_as_it_goes,
     the_time_limit_of_the_executor_holds_for_all_tasks,
 }
@@ -321,6 +323,55 @@ macro_rules! a_full_queue_blocks_no_task_of_its_own_for_ever {
     }};
 }
 use a_full_queue_blocks_no_task_of_its_own_for_ever;
+
+macro_rules! who_waits_for_room_has_it_when_a_task_blocks {
+    ($builder:expr, $build:ident) => {{
+        let executor = $builder.workers(1).queue(0, Full::Block).$build();
+        let (gate, (promise, future)) = (Gate::default(), promise());
+        let waits = executor.submit({
+            let gate = gate.clone();
+            move || {
+                gate.pass();
+                future.result()
+            }
+        });
+        gate.wait_for(1);
+
+        let (told, hears) = mpsc::channel();
+        let handle = executor.handle();
+        thread::spawn(move || {
+            gate.open();
+            drop(handle.submit(move || promise.finish(Ok(1))));
+            told.send(()).unwrap();
+        });
+
+        assert_eq!(hears.recv_timeout(TOO_LONG), Ok(()));
+        assert_eq!(claim(waits), Ok(Ok(1)));
+    }};
+}
+use who_waits_for_room_has_it_when_a_task_blocks;
+
+macro_rules! a_late_task_that_the_caller_would_run_holds_up_no_clock {
+    ($builder:expr, $build:ident) => {{
+        let executor = $builder.workers(1).queue(0, Full::RunInCaller).$build();
+        let gate = Gate::default();
+        let pass = || {
+            let gate = gate.clone();
+            move || gate.pass()
+        };
+        let running = executor.submit(pass());
+        gate.wait_for(1);
+
+        let late = executor.submit_after(Duration::from_millis(1), pass());
+        gate.wait_for(2);
+        let later = Inline::new().submit_after(Duration::from_millis(1), || 1);
+
+        assert_eq!(later.result_timeout(TOO_LONG).ok(), Some(Ok(1)));
+        gate.open();
+        assert_eq!((claim(running), claim(late)), (Ok(()), Ok(())));
+    }};
+}
+use a_late_task_that_the_caller_would_run_holds_up_no_clock;
 
 macro_rules! what_a_closed_queue_refuses_may_ask_the_executor_as_it_goes {
     ($builder:expr, $build:ident) => {{
