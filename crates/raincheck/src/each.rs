@@ -3,7 +3,10 @@
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
@@ -16,28 +19,39 @@ where
     I: Iterator + Send,
     I::Item: Send,
 {
+    // No more runs than there can be inputs.
+    let most = inputs.size_hint().1.unwrap_or(usize::MAX);
     let inputs = Mutex::new(inputs.fuse());
+    let has_panicked = AtomicBool::new(false);
     let panic: Mutex<Option<Box<dyn Any + Send>>> = Mutex::new(None);
     let run = || {
         let mut group = Group::of_some::<I::Item>();
         let mut batch = Vec::new();
         loop {
             let start = Instant::now();
-            // An iterator that has panicked is not asked again, since the loop ends then.
-            batch.extend(inputs.lock().unwrap_or_else(PoisonError::into_inner).by_ref().take(group.size()));
-            if batch.is_empty() || has_panicked(&panic) {
+            // An iterator that has panicked is not asked again.
+            let Ok(mut inputs) = inputs.lock() else { return };
+            batch.extend(inputs.by_ref().take(group.size()));
+            drop(inputs);
+            let count = batch.len();
+            for input in batch.drain(..) {
+                if has_panicked.load(Ordering::Relaxed) {
+                    return;
+                }
+                body(input);
+            }
+            if count == 0 {
                 return;
             }
-            let count = batch.len();
-            batch.drain(..).for_each(&body);
             group.learn(count, start.elapsed());
         }
     };
     scope::scope(executor, |s| {
-        let runs: Vec<_> = (0..executor.workers())
+        let runs: Vec<_> = (0..executor.workers().min(most))
             .map(|_| {
                 s.submit(|| {
                     if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
+                        has_panicked.store(true, Ordering::Relaxed);
                         panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(payload);
                     }
                 })
@@ -52,8 +66,4 @@ where
     if let Some(payload) = panic.into_inner().unwrap_or_else(PoisonError::into_inner) {
         resume_unwind(payload);
     }
-}
-
-fn has_panicked(panic: &Mutex<Option<Box<dyn Any + Send>>>) -> bool {
-    panic.lock().unwrap_or_else(PoisonError::into_inner).is_some()
 }

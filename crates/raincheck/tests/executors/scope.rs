@@ -3,6 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
 };
 
 use raincheck::{Cancel, InProcess, TaskError};
@@ -23,6 +24,8 @@ every_executor_keeps! {
 }
 
 every_concurrent_executor_keeps! {
+    the_parallel_loop_makes_no_further_call_behind_a_panic,
+    the_parallel_loop_asks_no_iterator_that_has_panicked,
     what_has_not_started_can_be_cancelled,
 }
 
@@ -154,6 +157,54 @@ fn the_parallel_loop_passes_a_panic_on<E: InProcess>(executor: impl Fn(usize) ->
     }));
 
     assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"fifty"));
+}
+
+fn the_parallel_loop_makes_no_further_call_behind_a_panic<E: InProcess>(executor: impl Fn(usize) -> E) {
+    // So many are taken together by then that one who has taken these has further ones.
+    const TINY: usize = 50_000;
+    let executor = executor(2);
+    let (gate, calls) = (Gate::default(), AtomicU64::new(0));
+    let body = |n| match n {
+        0..TINY => {}
+        _ => match calls.fetch_add(1, Ordering::SeqCst) {
+            0 => gate.pass(),
+            1 => {
+                gate.wait_for(1);
+                let gate = gate.clone();
+                // Begun when this worker has left the loop, since the other one is at the gate.
+                drop(executor.submit(move || gate.open()));
+                panic!("the second");
+            }
+            _ => {}
+        },
+    };
+
+    let caught = catch_unwind(AssertUnwindSafe(|| executor.for_each(0..2 * TINY, body)));
+
+    assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"the second"));
+    assert_eq!(calls.into_inner(), 2);
+}
+
+fn the_parallel_loop_asks_no_iterator_that_has_panicked<E: InProcess>(executor: impl Fn(usize) -> E) {
+    let executor = executor(2);
+
+    for _ in 0..50 {
+        let mut has_panicked = false;
+        let inputs = (0..).inspect(|n| {
+            assert!(!has_panicked, "asked again");
+            if *n == 1_000 {
+                has_panicked = true;
+                // Until the other worker wants more, too.
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_micros(100) {}
+                panic!("no more");
+            }
+        });
+
+        let caught = catch_unwind(AssertUnwindSafe(|| executor.for_each(inputs, |_| ())));
+
+        assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"no more"));
+    }
 }
 
 fn an_executor_that_is_shut_down_runs_nothing_and_hangs_nobody<E: InProcess>(executor: impl Fn(usize) -> E) {
