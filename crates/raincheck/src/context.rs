@@ -3,16 +3,23 @@
 use std::{
     any::Any,
     cell::{Cell, RefCell},
+    mem,
     sync::Arc,
 };
 
 #[cfg(raincheck_loom)]
 use crate::sync::{LocalCell as _, LocalRefCell as _};
-use crate::{cell::Inside, event::Lane, panics::Stop, sync::thread_local, trampoline};
+use crate::{
+    cell::Inside,
+    event::Lane,
+    panics::Stop,
+    sync::{Lasting, thread_local},
+    trampoline,
+};
 
 thread_local! {
-    static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
-    static TASK: RefCell<Option<Arc<dyn Inside>>> = const { RefCell::new(None) };
+    static WORKER: RefCell<Lasting<Option<Worker>>> = const { RefCell::new(Lasting::new(None)) };
+    static TASK: RefCell<Lasting<Option<Arc<dyn Inside>>>> = const { RefCell::new(Lasting::new(None)) };
     static DEPTH: Cell<usize> = const { Cell::new(0) };
     static AWAITS: Cell<bool> = const { Cell::new(false) };
 }
@@ -156,7 +163,7 @@ struct Lent(Option<State>);
 impl Drop for Lent {
     fn drop(&mut self) {
         WORKER.with_borrow_mut(|worker| {
-            if let Some(worker) = worker {
+            if let Some(worker) = &mut **worker {
                 worker.state = self.0.take();
             }
         });
@@ -197,7 +204,7 @@ pub(crate) fn is_at_home(home: Home) -> bool {
 
 /// Whether this thread is a worker of any executor.
 pub(crate) fn is_worker() -> bool {
-    WORKER.with_borrow(Option::is_some)
+    WORKER.with_borrow(|worker| worker.is_some())
 }
 
 /// Runs a task inside the one that waits for it; `None` if too many are inside one another already, since a thread's
@@ -232,17 +239,17 @@ pub(crate) fn take_await() -> bool {
 
 /// Whether this thread is inside a task.
 pub(crate) fn is_inside() -> bool {
-    TASK.with_borrow(Option::is_some)
+    TASK.with_borrow(|task| task.is_some())
 }
 
 /// The task that this thread is inside.
 pub(crate) fn task() -> Option<Arc<dyn Inside>> {
-    TASK.with_borrow(Clone::clone)
+    TASK.with_borrow(|task| Option::clone(task))
 }
 
 /// Makes this thread one that is inside `task`, until the guard is dropped; then what it was before.
 pub(crate) fn enter(task: Arc<dyn Inside>) -> Entered {
-    Entered(TASK.replace(Some(task)))
+    Entered(replace_task(Some(task)))
 }
 
 pub(crate) struct Entered(Option<Arc<dyn Inside>>);
@@ -250,21 +257,25 @@ pub(crate) struct Entered(Option<Arc<dyn Inside>>);
 impl Entered {
     /// Ends it, and hands the task back.
     pub(crate) fn leave(mut self) -> Arc<dyn Inside> {
-        let task = TASK.replace(self.0.take());
-        std::mem::forget(self);
+        let task = replace_task(self.0.take());
+        mem::forget(self);
         task.expect("whoever enters meanwhile leaves before")
     }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        drop(TASK.replace(self.0.take()));
+        drop(replace_task(self.0.take()));
     }
+}
+
+fn replace_task(next: Option<Arc<dyn Inside>>) -> Option<Arc<dyn Inside>> {
+    TASK.with_borrow_mut(|task| mem::replace(&mut **task, next))
 }
 
 /// Makes this thread a worker, until the guard is dropped; then what it was before.
 pub(crate) fn become_worker(host: Arc<dyn Host>, lane: Lane, state: Option<State>) -> AsWorker {
-    AsWorker(WORKER.replace(Some(Worker { host, lane, state })))
+    AsWorker(replace_worker(Some(Worker { host, lane, state })))
 }
 
 pub(crate) struct AsWorker(Option<Worker>);
@@ -273,14 +284,18 @@ pub(crate) struct AsWorker(Option<Worker>);
 impl AsWorker {
     /// Ends it, and hands out the worker's state for the next one.
     pub(crate) fn leave(mut self) -> Option<State> {
-        let worker = WORKER.replace(self.0.take());
-        std::mem::forget(self);
+        let worker = replace_worker(self.0.take());
+        mem::forget(self);
         worker.and_then(|worker| worker.state)
     }
 }
 
 impl Drop for AsWorker {
     fn drop(&mut self) {
-        drop(WORKER.replace(self.0.take()));
+        drop(replace_worker(self.0.take()));
     }
+}
+
+fn replace_worker(next: Option<Worker>) -> Option<Worker> {
+    WORKER.with_borrow_mut(|worker| mem::replace(&mut **worker, next))
 }

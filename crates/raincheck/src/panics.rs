@@ -32,7 +32,8 @@ pub(crate) fn note_places() {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             if context::is_inside() {
-                PLACE.set(info.location().map(ToString::to_string));
+                // A thread that is at its end notes nothing any more.
+                let _ = PLACE.try_with(|place| place.set(info.location().map(ToString::to_string)));
             }
             before(info);
         }));
@@ -46,7 +47,7 @@ pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Outcome<T> {
 
 #[cold]
 fn describe(payload: Box<dyn Any + Send>) -> TaskError {
-    let place = PLACE.take();
+    let place = PLACE.try_with(Cell::take).ok().flatten();
     let error = if payload.is::<Stop>() {
         TaskError::Cancelled
     } else {

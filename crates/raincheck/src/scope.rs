@@ -25,7 +25,7 @@ use crate::{
     error::Outcome,
     executor::InProcess,
     future::TaskFuture,
-    sync::{self, AtomicUsize, Mutex, NOT_POISONED, Ordering, Thread, lock, spin, thread_local},
+    sync::{self, AtomicUsize, Lasting, Mutex, NOT_POISONED, Ordering, Thread, lock, spin, thread_local},
     task::{self, ClosureBody},
     wait,
 };
@@ -82,7 +82,7 @@ pub(crate) struct Open(Mutex<Option<Arc<Tasks>>>);
 
 thread_local! {
     /// The scope's task that this thread is inside, also if others are inside that.
-    static INSIDE: RefCell<Option<Arc<dyn Inside>>> = const { RefCell::new(None) };
+    static INSIDE: RefCell<Lasting<Option<Arc<dyn Inside>>>> = const { RefCell::new(Lasting::new(None)) };
 }
 
 /// Runs `work`, and returns when all tasks are done that it and they have submitted.
@@ -310,7 +310,7 @@ impl Job {
         let Self { work, done } = self;
         // Dropped last, also if the work panics.
         let _done = done;
-        let _outer = Outer(INSIDE.replace(context::task()));
+        let _outer = Outer(replace_inside(context::task()));
         work();
     }
 }
@@ -320,8 +320,12 @@ struct Outer(Option<Arc<dyn Inside>>);
 
 impl Drop for Outer {
     fn drop(&mut self) {
-        drop(INSIDE.replace(self.0.take()));
+        drop(replace_inside(self.0.take()));
     }
+}
+
+fn replace_inside(next: Option<Arc<dyn Inside>>) -> Option<Arc<dyn Inside>> {
+    INSIDE.with_borrow_mut(|task| mem::replace(&mut **task, next))
 }
 
 /// Says, when it is dropped, that nothing is left of a job that borrows.

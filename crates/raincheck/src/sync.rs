@@ -72,6 +72,10 @@ impl<T> Brief<T> {
     }
 }
 
+/// What a thread has at hand for as long as it runs anything at all. What it drops at its end may be a pool or a future,
+/// for which it must still be there; so it is not dropped itself, and whoever fills it empties it again.
+pub(crate) type Lasting<T> = std::mem::ManuallyDrop<T>;
+
 /// loom's own takes no `const { … }` where it is written, but does as an expression.
 #[cfg(raincheck_loom)]
 macro_rules! model_thread_local {
@@ -268,7 +272,6 @@ pub(crate) fn spin(mut ready: impl FnMut() -> bool) -> bool {
 pub(crate) trait LocalRefCell<T> {
     fn with_borrow<R>(&'static self, look: impl FnOnce(&T) -> R) -> R;
     fn with_borrow_mut<R>(&'static self, change: impl FnOnce(&mut T) -> R) -> R;
-    fn replace(&'static self, value: T) -> T;
 }
 
 #[cfg(raincheck_loom)]
@@ -279,10 +282,6 @@ impl<T> LocalRefCell<T> for loom::thread::LocalKey<std::cell::RefCell<T>> {
 
     fn with_borrow_mut<R>(&'static self, change: impl FnOnce(&mut T) -> R) -> R {
         self.with(|cell| change(&mut cell.borrow_mut()))
-    }
-
-    fn replace(&'static self, value: T) -> T {
-        self.with(|cell| cell.replace(value))
     }
 }
 
