@@ -427,43 +427,46 @@ impl Long {
 }
 
 fn long_inputs_behind_tiny_ones_are_shared_out<E: InProcess>(make: fn(usize) -> E) {
-    long_inputs_are_shared_out(&make(2), 0);
+    let sorted = |map: Tiny| {
+        let mut outcomes: Vec<_> = map.as_completed().map(|(n, value)| (n, value.unwrap())).collect();
+        outcomes.sort_unstable();
+        outcomes.into_iter().map(|(n, value)| if n == value { n } else { panic!("{value} came of {n}") }).collect()
+    };
+    let executor = make(2);
+
+    long_inputs_are_shared_out(&executor, 0, |map| map.collect::<Result<_, _>>().unwrap());
+    long_inputs_are_shared_out(&executor, 0, |map| map.values().unwrap());
+    long_inputs_are_shared_out(&executor, 0, sorted);
 }
 
 fn long_inputs_between_tiny_ones_are_shared_out<E: InProcess>(make: fn(usize) -> E) {
-    long_inputs_are_shared_out(&make(2), 200_000);
+    let executor = make(2);
+
+    // As they are completed, the tiny ones come first, and keep the other worker busy.
+    long_inputs_are_shared_out(&executor, 200_000, |map| map.collect::<Result<_, _>>().unwrap());
+    long_inputs_are_shared_out(&executor, 200_000, |map| map.values().unwrap());
 }
 
+type Tiny<'e> = raincheck::Map<'e, std::ops::Range<u32>, u32>;
+
 /// Maps some inputs that take long behind tiny ones, and before so many.
-fn long_inputs_are_shared_out(executor: &impl InProcess, behind: u32) {
+fn long_inputs_are_shared_out<E: InProcess>(executor: &E, behind: u32, values: fn(Tiny<'_>) -> Vec<u32>) {
     const TINY: u32 = 50_000;
     const LONG: std::ops::Range<u32> = TINY..TINY + 10;
-    let all = LONG.end + behind;
-    let ways: [fn(raincheck::Map<'_, std::ops::Range<u32>, u32>) -> Vec<u32>; 3] = [
-        |map| map.collect::<Result<_, _>>().unwrap(),
-        |map| map.values().unwrap(),
-        |map| {
-            let mut outcomes: Vec<_> = map.as_completed().map(|(n, value)| (n, value.unwrap())).collect();
-            outcomes.sort_unstable();
-            outcomes.into_iter().map(|(n, value)| if n == value { n } else { panic!("{value} came of {n}") }).collect()
-        },
-    ];
-
-    for values in ways {
-        let long = Arc::new(Long::default());
-        let function = {
-            let long = Arc::clone(&long);
-            move |n| {
-                if LONG.contains(&n) {
-                    long.last()
-                }
-                n
+    let all = 0..LONG.end + behind;
+    let long = Arc::new(Long::default());
+    let function = {
+        let long = Arc::clone(&long);
+        move |n| {
+            if LONG.contains(&n) {
+                long.last()
             }
-        };
+            n
+        }
+    };
 
-        assert_eq!(values(executor.map(function, 0..all)), (0..all).collect::<Vec<_>>());
-        assert!(long.0.lock().unwrap().len() > 1, "one worker did all that is long");
-    }
+    assert_eq!(values(executor.map(function, all.clone())), all.collect::<Vec<_>>());
+    assert!(long.0.lock().unwrap().len() > 1, "one worker did all that is long");
 }
 
 /// Runs any number of tasks at a time, if its word is taken for it.
