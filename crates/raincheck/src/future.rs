@@ -247,8 +247,8 @@ impl<T: Send + 'static> TaskFuture<T> {
     ///
     /// A time limit of the task's own, which counts from its start, is [`Options::time_limit`](crate::Options).
     ///
-    /// When the time is up, the callbacks run on the one thread that serves all limits and delays of the program: one
-    /// that waits there for anything that needs the clock waits for ever, and all others with it.
+    /// When the time is up, the callbacks run on a thread that is there for what is late. One that takes long there, or
+    /// waits, holds up no other limit or delay by more than some milliseconds.
     pub fn timeout(self, limit: Duration) -> TaskFuture<T> {
         let (promise, future) = promise();
         let stop = self.canceller();

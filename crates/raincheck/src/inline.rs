@@ -15,7 +15,6 @@ use crate::{
     options::Options,
     panics,
     task::Task,
-    timer,
 };
 
 /// Runs each task at once, on the thread that submits it: no concurrency, and otherwise the same.
@@ -70,8 +69,6 @@ impl Executor for Inline {
     fn execute(&self, task: Task) {
         if self.closed.load(Ordering::Relaxed) {
             task.refuse(TaskError::ShutDown);
-        } else if timer::is_clock() {
-            timer::hand_over_elsewhere(self.core(), task);
         } else {
             task.run(Lane::new(0));
         }

@@ -1332,11 +1332,7 @@ impl Executor for Core {
                 Full::RunInCaller => self.run_in_caller(lot, task),
                 Full::Block => {
                     drop(lot);
-                    if timer::is_clock() {
-                        timer::hand_over_elsewhere(self.core(), task);
-                    } else {
-                        context::blocking(|| self.push_blocking(bound, task));
-                    }
+                    context::blocking(|| self.push_blocking(bound, task));
                 }
             },
             _ => self.push(lot, task),

@@ -39,7 +39,6 @@ use crate::{
         linger, lock, spawn, spin,
     },
     task::Task,
-    timer,
 };
 
 /// An executor of a fixed number of threads, started as they are needed.
@@ -642,9 +641,6 @@ impl Executor for Core {
             (Ok(call), _) => self.make(call),
             (Err(NotQueued::Refused(task, error)), _) => task.refuse(error),
             (Err(NotQueued::NoRoom(task)), Full::Refuse) => task.refuse(TaskError::Refused),
-            (Err(NotQueued::NoRoom(task)), Full::RunInCaller | Full::Block) if timer::is_clock() => {
-                timer::hand_over_elsewhere(self.core(), task);
-            }
             (Err(NotQueued::NoRoom(task)), Full::RunInCaller) => self.run_in_caller(task),
             (Err(NotQueued::NoRoom(task)), Full::Block) => context::blocking(|| self.push_blocking(bound, task)),
         }

@@ -1,17 +1,18 @@
 //! The clock: calls that are to be made at a given time.
 //!
 //! One thread serves the whole program. It is started by the first alarm, sleeps until the earliest one is due, and
-//! sleeps for ever when there is none.
+//! sleeps for ever when there is none. It makes none of the calls itself, since they may lead to the user's code, such as
+//! a callback, and all others would wait meanwhile. Other threads answer what has rung: one as a rule, more as long as
+//! those are held up, and none when there is nothing for some seconds.
 
 use std::{
-    cell::Cell,
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-use crate::{cell::Inside, context::Host, executor::Executor, panics, task::Task};
+use crate::{cell::Inside, context::Host, panics};
 
 /// A call that is to be made. Dropping it calls it off.
 #[must_use = "an alarm that is dropped never rings"]
@@ -20,18 +21,38 @@ pub(crate) struct Alarm(Option<Key>);
 /// Alarms are told apart by a number, since two may be due at the same instant.
 type Key = (Instant, u64);
 
+type Ring = Box<dyn FnOnce() + Send>;
+
 struct Timer {
     alarms: Mutex<Alarms>,
-    /// Says that there is an earlier alarm than the one that the thread sleeps for.
+    /// Says that there is an earlier alarm than the one that the clock sleeps for.
     earlier: Condvar,
+    /// Calls a thread that has nothing to answer.
+    call: Condvar,
 }
 
+#[derive(Default)]
 struct Alarms {
-    due: BTreeMap<Key, Box<dyn FnOnce() + Send>>,
+    due: BTreeMap<Key, Ring>,
     number: u64,
+    /// What has rung and is not answered.
+    rung: VecDeque<Ring>,
+    /// How many threads answer; how many of them sleep and have not been called, and how many have been and have not come.
+    answering: u32,
+    sleeping: u32,
+    called: u32,
+    /// When one more is to be started, if something is not answered by then.
+    patience: Option<Instant>,
 }
 
-/// Has `ring` called after `delay`, on the clock's thread. It must be quick: all other alarms wait meanwhile.
+/// How long each of those that answer may keep what has rung waiting before there is one more: with many of them it
+/// takes longer, so that there are not as many threads as calls.
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// How long a thread waits for something to answer before it ends.
+const SPARE_TIME: Duration = Duration::from_secs(5);
+
+/// Has `ring` called after `delay`, on a thread that is there for that.
 pub(crate) fn after(delay: Duration, ring: impl FnOnce() + Send + 'static) -> Alarm {
     // What lies beyond the clock's range never comes.
     match Instant::now().checked_add(delay) {
@@ -40,7 +61,7 @@ pub(crate) fn after(delay: Duration, ring: impl FnOnce() + Send + 'static) -> Al
     }
 }
 
-/// Has `ring` called at `when`, on the clock's thread.
+/// Has `ring` called at `when`, on a thread that is there for that.
 pub(crate) fn at(when: Instant, ring: impl FnOnce() + Send + 'static) -> Alarm {
     let timer = timer();
     let mut alarms = timer.alarms();
@@ -73,17 +94,11 @@ impl Drop for Alarm {
 fn timer() -> &'static Timer {
     static TIMER: OnceLock<Timer> = OnceLock::new();
     static THREAD: OnceLock<()> = OnceLock::new();
-    let timer = TIMER.get_or_init(|| Timer {
-        alarms: Mutex::new(Alarms { due: BTreeMap::new(), number: 0 }),
-        earlier: Condvar::new(),
-    });
+    let timer = TIMER.get_or_init(|| Timer { alarms: Mutex::default(), earlier: Condvar::new(), call: Condvar::new() });
     THREAD.get_or_init(|| {
         thread::Builder::new()
             .name("raincheck-timer".into())
-            .spawn(|| {
-                IS_CLOCK.set(true);
-                timer.serve()
-            })
+            .spawn(|| timer.serve())
             .expect("the system can start one more thread, for the clock");
     });
     timer
@@ -94,40 +109,86 @@ impl Timer {
         self.alarms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn serve(&self) -> ! {
+    /// The life of the clock.
+    fn serve(&'static self) -> ! {
         let mut alarms = self.alarms();
         loop {
             let now = Instant::now();
-            alarms = match alarms.due.first_entry() {
-                Some(first) if first.key().0 <= now => {
-                    let ring = first.remove();
-                    drop(alarms);
-                    panics::contain(ring);
-                    self.alarms()
-                }
-                Some(first) => {
-                    let rest = first.key().0 - now;
-                    self.earlier.wait_timeout(alarms, rest).unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => self.earlier.wait(alarms).unwrap_or_else(PoisonError::into_inner),
-            };
+            if let Some(first) = alarms.due.first_entry()
+                && first.key().0 <= now
+            {
+                let ring = first.remove();
+                self.have_answered(&mut alarms, ring);
+            } else if alarms.patience.is_some_and(|end| end <= now) {
+                alarms = self.have_more_answer(alarms);
+            } else {
+                let first = alarms.due.first_key_value().map(|((when, _), _)| *when);
+                alarms = match first.into_iter().chain(alarms.patience).min() {
+                    Some(next) => {
+                        self.earlier.wait_timeout(alarms, next - now).unwrap_or_else(PoisonError::into_inner).0
+                    }
+                    None => self.earlier.wait(alarms).unwrap_or_else(PoisonError::into_inner),
+                };
+            }
         }
     }
-}
 
-thread_local! {
-    static IS_CLOCK: Cell<bool> = const { Cell::new(false) };
-}
+    /// Leaves what has rung to those who answer.
+    fn have_answered(&self, alarms: &mut Alarms, ring: Ring) {
+        alarms.rung.push_back(ring);
+        if alarms.sleeping > 0 {
+            alarms.sleeping -= 1;
+            alarms.called += 1;
+            self.call.notify_one();
+        } else if alarms.patience.is_none() {
+            alarms.patience = Some(Instant::now() + PATIENCE * alarms.answering);
+        }
+    }
 
-/// Whether this thread is the clock's, which must not wait for anything.
-pub(crate) fn is_clock() -> bool {
-    IS_CLOCK.get()
-}
+    /// Has one more thread answer, if there is something that nobody has come to. If there can be none at all, the clock
+    /// answers.
+    fn have_more_answer(&'static self, mut alarms: MutexGuard<'static, Alarms>) -> MutexGuard<'static, Alarms> {
+        alarms.patience = None;
+        if alarms.rung.is_empty() {
+            return alarms;
+        }
+        let started = thread::Builder::new().name("raincheck-late".into()).spawn(move || self.answer());
+        if started.is_ok() {
+            alarms.answering += 1;
+        } else if alarms.answering == 0 {
+            let ring = alarms.rung.pop_front();
+            drop(alarms);
+            ring.into_iter().for_each(panics::contain);
+            alarms = self.alarms();
+        }
+        alarms.patience = Some(Instant::now() + PATIENCE * alarms.answering);
+        alarms
+    }
 
-/// Hands a task over on a thread of its own, for an executor that would keep the clock waiting.
-pub(crate) fn hand_over_elsewhere(executor: Arc<dyn Executor>, task: Task) {
-    // If there can be no thread, the task is dropped with the closure, and thereby cancelled.
-    drop(thread::Builder::new().name("raincheck-late".into()).spawn(move || executor.execute(task)));
+    /// The life of a thread that answers.
+    fn answer(&self) {
+        let mut alarms = self.alarms();
+        loop {
+            if let Some(ring) = alarms.rung.pop_front() {
+                drop(alarms);
+                panics::contain(ring);
+                alarms = self.alarms();
+                continue;
+            }
+            alarms.sleeping += 1;
+            let (woken, waited) = self.call.wait_timeout(alarms, SPARE_TIME).unwrap_or_else(PoisonError::into_inner);
+            alarms = woken;
+            if alarms.called > 0 {
+                alarms.called -= 1;
+            } else {
+                alarms.sleeping -= 1;
+                if waited.timed_out() && alarms.rung.is_empty() {
+                    alarms.answering -= 1;
+                    return;
+                }
+            }
+        }
+    }
 }
 
 /// The time that a running task is given. Dropping it calls it off.

@@ -25,7 +25,6 @@ use crate::{
     queue::{Lanes, Queue},
     setup::{Full, Setup, setup_methods, worker_methods},
     task::Task,
-    timer,
 };
 
 /// An executor on a [tokio](https://docs.rs/tokio) runtime: futures are polled, closures run on its blocking threads.
@@ -409,10 +408,6 @@ impl Executor for Core {
                 Full::Refuse => {
                     drop(lot);
                     task.refuse(TaskError::Refused);
-                }
-                Full::RunInCaller | Full::Block if timer::is_clock() => {
-                    drop(lot);
-                    timer::hand_over_elsewhere(self.core(), task);
                 }
                 Full::RunInCaller => self.run_in_caller(lot, task),
                 Full::Block => {

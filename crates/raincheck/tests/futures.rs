@@ -321,6 +321,33 @@ fn a_timeout_ends_the_future_and_cancels_its_task() {
 }
 
 #[test]
+fn a_callback_of_a_time_out_holds_up_no_other() {
+    let (release, released) = mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let late = || {
+        let (promise, future) = promise::<i32>();
+        (promise, future.timeout(SHORT))
+    };
+
+    let held_up: Vec<_> = (0..3).map(|_| late()).collect();
+    for (_promise, future) in &held_up {
+        let released = Arc::clone(&released);
+        future.on_done(move |_| {
+            let _ = released.lock().unwrap().recv();
+        });
+    }
+    let (_promise, other) = late();
+    let (_promise, waits_for_another) = late();
+    let waits_for_another = waits_for_another.then(move |_| late().1.result_timeout(TOO_LONG).ok());
+
+    let timed_out = Err(TaskError::TimedOut { limit: SHORT });
+    assert_eq!(other.result_timeout(TOO_LONG).ok(), Some(timed_out.clone()));
+    assert_eq!(waits_for_another.result_timeout(TOO_LONG).ok(), Some(Ok(Some(timed_out))));
+    drop(release);
+    assert!(held_up.into_iter().all(|(_promise, future)| future.result_timeout(TOO_LONG).is_ok()));
+}
+
+#[test]
 fn an_error_of_either_of_two_ends_both() {
     let (first, one) = promise::<i32>();
     let (second, two) = promise::<i32>();
@@ -701,6 +728,95 @@ fn a_completion_queue_keeps_one_waker_of_who_awaits_it_and_none_of_who_left() {
     assert_eq!(held(), [0, 1, 0]);
     promise.finish(Ok(1));
     assert_eq!([0, 1, 2].map(|n: usize| wakers[n].0.load(Ordering::SeqCst)), [0, 1, 0]);
+}
+
+/// A waker that does something whenever it is cloned or dropped, as one of the user's may.
+#[expect(unsafe_code, reason = "a waker that has no `Arc` of the standard library's to clone")]
+mod asking {
+    use std::{
+        sync::Arc,
+        task::{RawWaker, RawWakerVTable, Waker},
+    };
+
+    pub(super) type Ask = dyn Fn() + Send + Sync;
+    type Data = Arc<Box<Ask>>;
+
+    static TABLE: RawWakerVTable = RawWakerVTable::new(clone, drop, |_| (), drop);
+
+    pub(super) fn waker(ask: impl Fn() + Send + Sync + 'static) -> Waker {
+        let data: Data = Arc::new(Box::new(ask));
+        // SAFETY: the data is an `Arc`'s, as the functions of the table take it to be.
+        unsafe { Waker::new(Arc::into_raw(data).cast(), &TABLE) }
+    }
+
+    fn clone(data: *const ()) -> RawWaker {
+        let data: *const Box<Ask> = data.cast();
+        // SAFETY: whoever clones the waker has it, and with it the `Arc`.
+        unsafe {
+            Arc::increment_strong_count(data);
+            (*data)();
+        }
+        RawWaker::new(data.cast(), &TABLE)
+    }
+
+    fn drop(data: *const ()) {
+        // SAFETY: each waker is woken or dropped once.
+        let data: Data = unsafe { Arc::from_raw(data.cast()) };
+        data();
+    }
+}
+
+#[test]
+fn a_waker_may_ask_for_what_it_waits_for_when_it_is_cloned_or_dropped() {
+    fn poll<F: Future>(future: &mut std::pin::Pin<Box<F>>, ask: impl Fn() + Send + Sync + 'static) {
+        assert!(future.as_mut().poll(&mut Context::from_waker(&asking::waker(ask))).is_pending());
+    }
+
+    // On a thread of its own, since it would hang here.
+    let (told, hears) = mpsc::channel();
+    thread::spawn(move || {
+        let (owed, future) = promise::<u8>();
+        let owed = Arc::new(owed);
+        let ask = || {
+            let owed = Arc::clone(&owed);
+            move || owed.on_cancel(|| Cancel::Requested)
+        };
+        let mut awaited = Box::pin(future);
+        poll(&mut awaited, ask());
+        poll(&mut awaited, ask());
+        drop(awaited);
+
+        let (owed, future) = promise::<u8>();
+        let shared = future.shared();
+        let ask = || {
+            let shared = shared.clone();
+            move || shared.on_done(|_| ())
+        };
+        let (mut stays, mut leaves) = (Box::pin(shared.clone()), Box::pin(shared.clone()));
+        poll(&mut stays, ask());
+        poll(&mut stays, ask());
+        poll(&mut leaves, ask());
+        drop(leaves);
+        owed.finish(Ok(1));
+
+        let (owed, future) = promise::<u8>();
+        let queue = Arc::new(CompletionQueue::new());
+        queue.push(future);
+        let ask = || {
+            let queue = Arc::clone(&queue);
+            move || assert!(queue.next_timeout(Duration::ZERO).is_none_or(|next| next.is_done()))
+        };
+        let (mut stays, mut leaves) = (Box::pin(queue.next_async()), Box::pin(queue.next_async()));
+        poll(&mut stays, ask());
+        poll(&mut stays, ask());
+        poll(&mut leaves, ask());
+        drop(leaves);
+        owed.finish(Ok(1));
+
+        told.send(()).unwrap();
+    });
+
+    assert_eq!(hears.recv_timeout(TOO_LONG), Ok(()));
 }
 
 #[test]

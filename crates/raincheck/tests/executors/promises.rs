@@ -1,15 +1,18 @@
 //! The promises of the design, and the rows E of the executor's contract.
 
 use std::{
+    any::Any,
+    cell::RefCell,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
     thread,
+    time::Duration,
 };
 
-use raincheck::{Cancel, Executor, InProcess, TaskError, Until, as_completed, promise, wait};
+use raincheck::{Cancel, Executor, InProcess, TaskError, TaskFuture, Until, as_completed, promise, wait};
 
 use crate::{
     every_concurrent_executor_keeps, every_executor_keeps,
@@ -39,6 +42,7 @@ every_executor_keeps! {
     any_gives_the_first_success,
     any_of_failures_gives_them_all,
     a_handle_submits_too,
+    it_may_go_with_the_thread_that_keeps_it,
 }
 
 every_concurrent_executor_keeps! {
@@ -484,4 +488,58 @@ fn no_more_run_at_a_time_than_there_are_workers<E: InProcess>(executor: impl Fn(
     }));
 
     assert!(most.into_iter().all(|now| now.unwrap() <= 2));
+}
+
+/// What a thread keeps to its end, and uses once more then.
+struct Kept<E: InProcess> {
+    executor: E,
+    /// Cancelled, all along the chain, as it goes.
+    chain: Option<TaskFuture<u8>>,
+    told: mpsc::Sender<Vec<Result<u8, TaskError>>>,
+}
+
+impl<E: InProcess> Drop for Kept<E> {
+    fn drop(&mut self) {
+        drop(self.chain.take());
+        let executor = &self.executor;
+        let panics = executor.submit(|| -> u8 { panic!("at the end") });
+        assert!(matches!(claim(panics), Err(TaskError::Panicked(_))));
+        let outcomes = vec![
+            claim(executor.submit(|| u8::from(raincheck::cancelled()))),
+            claim(executor.submit(|| 0).map(|n| n + 1)),
+            executor.scope(|s| s.submit(|| 2).result()),
+            executor.map(|n: u8| n, 3..4).values().map(|values| values[0]),
+            claim(executor.submit_after(Duration::from_millis(1), || 4)),
+        ];
+        self.told.send(outcomes).unwrap();
+    }
+}
+
+fn it_may_go_with_the_thread_that_keeps_it<E: InProcess + 'static>(make: impl Fn(usize) -> E + Send) {
+    thread_local! {
+        static KEPT: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
+    }
+    let ((told, hears), (owed, future)) = (mpsc::channel(), promise());
+    let (executor, called) = (make(2), Arc::new(AtomicUsize::new(0)));
+    let chain = (0..200).fold(future, |future: TaskFuture<u8>, _| {
+        let called = Arc::clone(&called);
+        future.finally(move || {
+            called.fetch_add(1, Ordering::SeqCst);
+        })
+    });
+
+    thread::spawn(move || {
+        // Before the thread has to do with the library, so that whatever that needs is gone before.
+        KEPT.set(Some(Box::new(Kept { executor, chain: Some(chain.cancel_on_drop()), told })));
+        KEPT.with_borrow(|kept| {
+            let kept = kept.as_ref().and_then(|kept| kept.downcast_ref::<Kept<E>>()).unwrap();
+            assert_eq!(claim(kept.executor.submit(|| 1)), Ok(1));
+        });
+    })
+    .join()
+    .unwrap();
+
+    assert_eq!(hears.try_recv(), Ok((0..5).map(Ok).collect()));
+    assert!(owed.is_cancelled());
+    assert_eq!(called.load(Ordering::SeqCst), 200);
 }
