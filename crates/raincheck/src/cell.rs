@@ -11,7 +11,7 @@ use std::{any::Any, mem, pin::Pin, sync::Arc, task::Waker, time::Duration};
 #[cfg(all(feature = "process", unix))]
 use crate::carry::{Away, Written};
 use crate::{
-    context::{self, Home},
+    context::{self, Home, Host},
     drive::Driven,
     error::{Outcome, TaskError},
     event::{Ending, Lane},
@@ -375,9 +375,15 @@ impl<B: Body, X: Terms> Cell<B, B::Output, X> {
     /// Runs the body and finishes the task, which this thread has started.
     fn perform(self: Arc<Self>, body: B, lane: Lane) {
         self.terms.started(lane);
-        let limit = self.terms.time_limit();
+        let limit = match self.keep_time(context::host) {
+            Ok(limit) => limit,
+            Err(error) => {
+                discard(body);
+                self.settle(Err(error));
+                return;
+            }
+        };
         let inside: Arc<dyn Inside> = self;
-        let limit = limit.map(|limit| TimeLimit::start(limit, &inside, context::host()));
         // The task is moved in and out, since counting one more reference costs as much as a small task.
         let entered = context::enter(inside);
         let outcome = body.perform();
@@ -391,6 +397,15 @@ impl<B: Body, X: Terms> Cell<B, B::Output, X> {
         }
         // If nobody else holds it, a value goes here that nobody will claim.
         discard(this);
+    }
+}
+
+impl<B: Body, X: Terms> Cell<B, B::Output, X> {
+    /// Has the clock end the task that starts here when its time is up, if there is a limit.
+    fn keep_time(self: &Arc<Self>, host: impl FnOnce() -> Option<Arc<dyn Host>>) -> Outcome<Option<TimeLimit>> {
+        let Some(limit) = self.terms.time_limit() else { return Ok(None) };
+        let inside = Arc::clone(self) as Arc<dyn Inside>;
+        TimeLimit::start(limit, &inside, host()).map(Some)
     }
 }
 
@@ -565,9 +580,13 @@ impl<B: Body, X: Terms> Runnable for Cell<B, B::Output, X> {
             let Some(body) = this.start() else { return };
             this.terms.started(lane);
             // A future that overruns is dropped, and holds up no worker.
-            let inside = Arc::clone(this) as Arc<dyn Inside>;
-            let _limit = this.terms.time_limit().map(|limit| TimeLimit::start(limit, &inside, None));
-            let outcome = Driven::new(inside, body.into_future()).await;
+            let outcome = match this.keep_time(|| None) {
+                Ok(_limit) => Driven::new(Arc::clone(this) as _, body.into_future()).await,
+                Err(error) => {
+                    discard(body);
+                    Err(error)
+                }
+            };
             this.settle(outcome);
         })
     }

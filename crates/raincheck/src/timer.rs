@@ -7,12 +7,18 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    io,
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-use crate::{cell::Inside, context::Host, panics};
+use crate::{
+    cell::Inside,
+    context::Host,
+    error::{Outcome, TaskError},
+    panics,
+};
 
 /// A call that is to be made. Dropping it calls it off.
 #[must_use = "an alarm that is dropped never rings"]
@@ -23,7 +29,9 @@ type Key = (Instant, u64);
 
 type Ring = Box<dyn FnOnce() + Send>;
 
+#[derive(Default)]
 struct Timer {
+    is_started: OnceLock<()>,
     alarms: Mutex<Alarms>,
     /// Says that there is an earlier alarm than the one that the clock sleeps for.
     earlier: Condvar,
@@ -54,16 +62,15 @@ const SPARE_TIME: Duration = Duration::from_secs(5);
 
 /// Has `ring` called after `delay`, on a thread that is there for that.
 pub(crate) fn after(delay: Duration, ring: impl FnOnce() + Send + 'static) -> Alarm {
-    // What lies beyond the clock's range never comes.
-    match Instant::now().checked_add(delay) {
-        Some(when) => at(when, ring),
-        None => Alarm(None),
-    }
+    try_after(delay, ring).expect("the system can start one more thread, for the clock")
 }
 
-/// Has `ring` called at `when`, on a thread that is there for that.
-pub(crate) fn at(when: Instant, ring: impl FnOnce() + Send + 'static) -> Alarm {
+/// The same for one who can do without.
+fn try_after(delay: Duration, ring: impl FnOnce() + Send + 'static) -> io::Result<Alarm> {
+    // What lies beyond the clock's range never comes.
+    let Some(when) = Instant::now().checked_add(delay) else { return Ok(Alarm(None)) };
     let timer = timer();
+    timer.start()?;
     let mut alarms = timer.alarms();
     let key = (when, alarms.number);
     alarms.number += 1;
@@ -73,7 +80,7 @@ pub(crate) fn at(when: Instant, ring: impl FnOnce() + Send + 'static) -> Alarm {
     if is_earliest {
         timer.earlier.notify_one();
     }
-    Alarm(Some(key))
+    Ok(Alarm(Some(key)))
 }
 
 /// Has `ring` called after `delay`, whatever happens meanwhile.
@@ -93,20 +100,25 @@ impl Drop for Alarm {
 
 fn timer() -> &'static Timer {
     static TIMER: OnceLock<Timer> = OnceLock::new();
-    static THREAD: OnceLock<()> = OnceLock::new();
-    let timer = TIMER.get_or_init(|| Timer { alarms: Mutex::default(), earlier: Condvar::new(), call: Condvar::new() });
-    THREAD.get_or_init(|| {
-        thread::Builder::new()
-            .name("raincheck-timer".into())
-            .spawn(|| timer.serve())
-            .expect("the system can start one more thread, for the clock");
-    });
-    timer
+    TIMER.get_or_init(Timer::default)
 }
 
 impl Timer {
     fn alarms(&self) -> MutexGuard<'_, Alarms> {
         self.alarms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sees to it that there is a clock.
+    fn start(&'static self) -> io::Result<()> {
+        if self.is_started.get().is_some() {
+            return Ok(());
+        }
+        let _alarms = self.alarms();
+        if self.is_started.get().is_none() {
+            thread::Builder::new().name("raincheck-timer".into()).spawn(|| self.serve())?;
+            self.is_started.get_or_init(|| ());
+        }
+        Ok(())
     }
 
     /// The life of the clock.
@@ -199,8 +211,8 @@ pub(crate) struct TimeLimit {
 }
 
 impl TimeLimit {
-    pub(crate) fn start(limit: Duration, task: &Arc<dyn Inside>, host: Option<Arc<dyn Host>>) -> Self {
-        let alarm = after(limit, {
+    pub(crate) fn start(limit: Duration, task: &Arc<dyn Inside>, host: Option<Arc<dyn Host>>) -> Outcome<Self> {
+        let alarm = try_after(limit, {
             let task = Arc::downgrade(task);
             let host = host.clone();
             move || {
@@ -215,7 +227,8 @@ impl TimeLimit {
                 }
             }
         });
-        Self { host, _alarm: alarm }
+        let alarm = alarm.map_err(|error| TaskError::worker_lost(format!("nobody keeps its time: {error}")))?;
+        Ok(Self { host, _alarm: alarm })
     }
 
     /// Says that the task has returned, after the clock had ended it.

@@ -426,34 +426,41 @@ impl Long {
     }
 }
 
-fn long_inputs_behind_tiny_ones_are_shared_out<E: InProcess>(make: fn(usize) -> E) {
-    let sorted = |map: Tiny| {
-        let mut outcomes: Vec<_> = map.as_completed().map(|(n, value)| (n, value.unwrap())).collect();
-        outcomes.sort_unstable();
-        outcomes.into_iter().map(|(n, value)| if n == value { n } else { panic!("{value} came of {n}") }).collect()
-    };
-    let executor = make(2);
+/// A map over numbers that gives each as it is.
+type Numbers<'a> = raincheck::Map<'a, std::ops::Range<u32>, u32>;
 
-    long_inputs_are_shared_out(&executor, 0, |map| map.collect::<Result<_, _>>().unwrap());
-    long_inputs_are_shared_out(&executor, 0, |map| map.values().unwrap());
-    long_inputs_are_shared_out(&executor, 0, sorted);
+fn one_by_one(map: Numbers<'_>) -> Vec<u32> {
+    map.collect::<Result<_, _>>().unwrap()
+}
+
+fn at_once(map: Numbers<'_>) -> Vec<u32> {
+    map.values().unwrap()
+}
+
+fn as_completed(map: Numbers<'_>) -> Vec<u32> {
+    let mut outcomes: Vec<_> = map.as_completed().map(|(n, value)| (n, value.unwrap())).collect();
+    outcomes.sort_unstable();
+    outcomes.into_iter().map(|(n, value)| if n == value { n } else { panic!("{value} came of {n}") }).collect()
+}
+
+fn long_inputs_behind_tiny_ones_are_shared_out<E: InProcess>(make: fn(usize) -> E) {
+    for values in [one_by_one, at_once, as_completed] {
+        long_inputs_are_shared_out(&make(2), 0, values);
+    }
 }
 
 fn long_inputs_between_tiny_ones_are_shared_out<E: InProcess>(make: fn(usize) -> E) {
-    let executor = make(2);
-
-    // As they are completed, the tiny ones come first, and keep the other worker busy.
-    long_inputs_are_shared_out(&executor, 200_000, |map| map.collect::<Result<_, _>>().unwrap());
-    long_inputs_are_shared_out(&executor, 200_000, |map| map.values().unwrap());
+    // As they are completed, those behind come first, and nobody waits for these.
+    for values in [one_by_one, at_once] {
+        long_inputs_are_shared_out(&make(2), 200_000, values);
+    }
 }
 
-type Tiny<'e> = raincheck::Map<'e, std::ops::Range<u32>, u32>;
-
 /// Maps some inputs that take long behind tiny ones, and before so many.
-fn long_inputs_are_shared_out<E: InProcess>(executor: &E, behind: u32, values: fn(Tiny<'_>) -> Vec<u32>) {
+fn long_inputs_are_shared_out(executor: &impl InProcess, behind: u32, values: fn(Numbers<'_>) -> Vec<u32>) {
     const TINY: u32 = 50_000;
     const LONG: std::ops::Range<u32> = TINY..TINY + 10;
-    let all = 0..LONG.end + behind;
+    let all = LONG.end + behind;
     let long = Arc::new(Long::default());
     let function = {
         let long = Arc::clone(&long);
@@ -465,7 +472,7 @@ fn long_inputs_are_shared_out<E: InProcess>(executor: &E, behind: u32, values: f
         }
     };
 
-    assert_eq!(values(executor.map(function, all.clone())), all.collect::<Vec<_>>());
+    assert_eq!(values(executor.map(function, 0..all)), (0..all).collect::<Vec<_>>());
     assert!(long.0.lock().unwrap().len() > 1, "one worker did all that is long");
 }
 

@@ -236,3 +236,43 @@ fn a_worker_that_waits_for_a_scopes_task_runs_what_that_waits_for() {
 
     assert_eq!(claim(waiter), Ok((true, true)));
 }
+
+/// In a process of its own, which has no memory for another thread.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_task_whose_time_nobody_keeps_ends_and_says_so() {
+    use std::{env, fs, process::Command};
+
+    use raincheck::{Options, TaskError};
+    use rustix::process::{Resource, Rlimit, setrlimit};
+
+    const IS_CHILD: &str = "RAINCHECK_TEST_WITHOUT_CLOCK";
+
+    if env::var_os(IS_CHILD).is_none() {
+        let name = "threads::a_task_whose_time_nobody_keeps_ends_and_says_so";
+        let child = Command::new(env::current_exe().unwrap()).args([name, "--exact"]).env(IS_CHILD, "1").output();
+        let child = child.unwrap();
+        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+        return;
+    }
+    let pool = ThreadPool::new(1);
+    claim(pool.submit(|| ())).unwrap();
+    let limited = pool.with(Options::new().time_limit(Duration::from_secs(9)));
+    let borrowed = 1;
+
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let (_, taken) = status.split_once("VmSize:").unwrap();
+    let taken: u64 = taken.split_whitespace().next().unwrap().parse().unwrap();
+    let limit = |bytes| setrlimit(Resource::As, Rlimit { current: bytes, maximum: None }).unwrap();
+    limit(Some((taken << 10) + (1 << 20)));
+    let in_pool = limited.scope(|s| s.submit(|| borrowed).result());
+    let in_scope = pool.scope(|s| s.submit(|| limited.scope(|s| s.submit(|| borrowed).result())).result());
+    let awaited = claim(limited.submit(async { 1 }));
+    limit(None);
+    let later = claim(limited.submit(|| 1));
+
+    for outcome in [in_pool, in_scope.unwrap(), awaited] {
+        assert!(matches!(outcome, Err(TaskError::WorkerLost(_))), "{outcome:?}");
+    }
+    assert_eq!(later, Ok(1));
+}
