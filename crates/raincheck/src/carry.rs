@@ -161,6 +161,8 @@ pub struct Written {
     attached: Mutex<Attached>,
     /// Where it waits to be started, once it is on its way.
     berth: Mutex<Option<Berth>>,
+    /// How many workers have ended that were about to start it.
+    false_starts: AtomicU32,
     /// The group that this is what is left of. They are in one place, which is the group's.
     whole: Option<Arc<Written>>,
 }
@@ -185,7 +187,15 @@ pub(crate) trait Away: Send + Sync {
 
 impl Written {
     fn new(entry: &'static Entry, is_group: bool, bytes: Vec<u8>, attached: Attached) -> Self {
-        Self { entry, is_group, bytes, attached: Mutex::new(attached), berth: Mutex::new(None), whole: None }
+        Self {
+            entry,
+            is_group,
+            bytes,
+            attached: Mutex::new(attached),
+            berth: Mutex::new(None),
+            false_starts: AtomicU32::new(0),
+            whole: None,
+        }
     }
 
     /// What is left of a group without its first inputs; `None` if nothing is.
@@ -250,6 +260,11 @@ impl Written {
     /// Has it forget its worker, which is gone.
     pub(crate) fn strand(&self) {
         *self.berth() = None;
+    }
+
+    /// Takes note that a worker has ended which was about to start it. How many have comes back.
+    pub(crate) fn note_false_start(&self) -> u32 {
+        self.false_starts.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub(crate) fn has_begun(&self) -> bool {

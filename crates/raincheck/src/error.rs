@@ -137,12 +137,12 @@ impl Death {
         self.pid
     }
 
-    /// The name of the task that it was running.
+    /// The name of the task that it was running, or could not start.
     pub fn task(&self) -> Option<&str> {
         self.task.as_deref()
     }
 
-    /// How long it had been running the task.
+    /// How long it had been running the task; `None` if it had not started it.
     pub fn ran(&self) -> Option<Duration> {
         self.ran
     }
@@ -212,11 +212,10 @@ impl fmt::Display for Death {
         if let Some(limit) = &self.overran {
             write!(f, " ({limit})")?;
         }
-        if let Some(task) = &self.task {
-            write!(f, " while it ran `{task}`")?;
-        }
-        if let Some(ran) = self.ran {
-            write!(f, ", after {ran:.1?}")?;
+        match (&self.task, self.ran) {
+            (Some(task), Some(ran)) => write!(f, " while it ran `{task}`, after {ran:.1?}")?,
+            (Some(task), None) => write!(f, " before it could start `{task}`")?,
+            (None, _) => {}
         }
         if !self.stderr.is_empty() {
             write!(f, "; its last lines on stderr:\n{}", self.stderr)?;

@@ -27,12 +27,12 @@ mod wire;
 use std::{
     collections::{BTreeMap, VecDeque},
     ffi::{OsStr, OsString},
-    fmt, io,
+    fmt, io, mem,
     ops::Range,
     os::unix::process::ExitStatusExt,
     process::ExitStatus,
-    sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, Weak},
-    thread,
+    sync::{Arc, Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError, Weak},
+    thread::{self, ThreadId},
     time::{Duration, Instant},
 };
 
@@ -83,7 +83,8 @@ use crate::{
 /// driven.
 ///
 /// Dropping the pool waits for all its tasks, those in the queue included; while unwinding from a panic it cancels
-/// those in the queue instead, and does not wait.
+/// those in the queue instead, and does not wait. In a callback it does not wait either if that is called by a thread that
+/// the pool needs; the tasks go on.
 ///
 /// # Systems
 ///
@@ -306,6 +307,7 @@ impl ProcessPoolBuilder {
             ended: Condvar::new(),
             poller,
             listening: Once::new(),
+            listener: OnceLock::new(),
         });
         ProcessPool { core }
     }
@@ -351,6 +353,8 @@ pub(crate) struct Core {
     ended: Condvar,
     poller: Poller,
     listening: Once,
+    /// Which thread listens to all workers.
+    listener: OnceLock<ThreadId>,
 }
 
 /// All that the lock guards.
@@ -457,6 +461,10 @@ const HELD: &str = "whoever calls this holds it";
 
 /// How many workers in a row may fail to start before the pool gives up.
 const MOST_FAILURES: u32 = 5;
+
+/// How many workers may end one after the other that are about to start one and the same task: what they were sent with
+/// it may be more than they can take.
+const MOST_FALSE_STARTS: u32 = 5;
 
 /// How long a process may take to say that it is a worker, unless it is given another time.
 const FIRST_WORD: Duration = Duration::from_secs(10);
@@ -1037,6 +1045,8 @@ impl Core {
 
     /// The life of that thread.
     fn hear_all(&self) {
+        // It is the only one.
+        let _ = self.listener.set(thread::current().id());
         let mut ready = Vec::new();
         while !self.lot().is_over() {
             match self.poller.wait(&mut ready) {
@@ -1116,19 +1126,27 @@ impl Core {
         drop(lot);
         let mut stranded = VecDeque::new();
         let mut has_cost = false;
+        // The first that waited may be why it has ended, unless that was on purpose, or there is another reason.
+        let mut may_be_why = hand.phase == Phase::Ready;
         for flight in hand.flights {
             let Some(sent) = flight.task else { continue };
             if sent.written.disembark() {
-                stranded.push_back(Task::of(sent.task));
+                if mem::take(&mut may_be_why) && sent.written.note_false_start() >= MOST_FALSE_STARTS {
+                    let death = death_of(link, &status, Some((sent.written.entry.name(), None)));
+                    acts.push(Act::End(sent, link.lane, TaskError::worker_died(death)));
+                } else {
+                    stranded.push_back(Task::of(sent.task));
+                }
                 continue;
             }
+            may_be_why = false;
             sent.written.strand();
             if !link.page.has_started(flight.number) || sent.task.is_over() {
                 acts.push(Act::Forget(sent.task));
                 continue;
             }
             has_cost = true;
-            let death = death_of(link, &status, Some((sent.written.entry.name(), link.page.ran())));
+            let death = death_of(link, &status, Some((sent.written.entry.name(), Some(link.page.ran()))));
             let error = TaskError::worker_died(death);
             if sent.written.is_group {
                 stranded.extend(self.go_on(link, sent, flight.part, &error));
@@ -1191,7 +1209,7 @@ impl Core {
 
     fn next_to_sweep(&self) -> Option<Vec<String>> {
         let mut lot = self.lot();
-        let marks = std::mem::take(&mut lot.unswept);
+        let marks = mem::take(&mut lot.unswept);
         lot.is_sweeping = !marks.is_empty();
         lot.is_sweeping.then_some(marks)
     }
@@ -1218,6 +1236,11 @@ impl Core {
             self.ended.notify_all();
             self.poller.wake();
         }
+    }
+
+    /// Whether the pool cannot end while this thread, which calls what is the users', waits for that.
+    fn is_needed_here(&self) -> bool {
+        timer::is_clock() || self.listener.get() == Some(&thread::current().id())
     }
 
     fn is_full(&self, lot: &Lot, bound: usize) -> bool {
@@ -1289,14 +1312,14 @@ fn put_back(queue: &mut Queue, tasks: impl IntoIterator<Item = Task>) {
     ranked.into_iter().for_each(|task| queue.push(task));
 }
 
-/// All that is known of a worker's end.
-fn death_of(link: &Link, status: &io::Result<ExitStatus>, running: Option<(&str, Duration)>) -> Death {
+/// All that is known of a worker's end: which task it had to do with, and for how long if it had started it.
+fn death_of(link: &Link, status: &io::Result<ExitStatus>, of: Option<(&str, Option<Duration>)>) -> Death {
     let status = status.as_ref().ok();
     let signal = status.and_then(ExitStatusExt::signal);
     Death {
         pid: link.pid,
-        task: running.map(|(name, _)| name.to_owned()),
-        ran: running.map(|(_, ran)| ran),
+        task: of.map(|(name, _)| name.to_owned()),
+        ran: of.and_then(|(_, ran)| ran),
         exit_code: status.and_then(ExitStatus::code),
         signal,
         signal_name: signal.and_then(signal_name),
@@ -1375,6 +1398,9 @@ impl Executor for Core {
     }
 
     fn join(&self, deadline: Option<Instant>) -> bool {
+        if self.is_needed_here() {
+            return false;
+        }
         context::blocking(|| {
             let mut lot = self.lot();
             while !(lot.closed && lot.is_over()) {

@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// The variable that tells a process which workers it comes from: their marks, the nearest one last.
 pub(super) const MARKS: &str = "RAINCHECK_WORKER";
@@ -53,6 +53,8 @@ pub(super) fn kill_with_children(worker: Pid) {
 /// Kills a worker with its group.
 pub(super) fn kill_group(worker: Pid) {
     let _ = kill_process_group(worker, Signal::KILL);
+    // A task may have put its worker into another group. Last, since this process may be the worker.
+    let _ = kill_process(worker, Signal::KILL);
 }
 
 /// Kills all that comes from these workers by what its environment says, with its children, but for this process itself.

@@ -20,7 +20,7 @@ use rustix::process::Pid;
 
 use super::{
     Act, Core, kin, limits,
-    page::{Listener, Page},
+    page::Page,
     poller::{Interest, Poller},
     serve::Hello,
     socket,
@@ -144,6 +144,9 @@ struct Stderr {
 /// How much of it is kept.
 const LAST_BYTES: usize = 4096;
 const LAST_LINES: usize = 10;
+
+/// How often it is read before other workers have their turn: a pipe that is full is empty by then.
+const MOST_READS: usize = 256;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is behind these locks is whole at every step.
@@ -289,9 +292,9 @@ impl Link {
 
     /// Has the calling thread listen. `false` if another one does.
     fn listen(&self, ear: &Ear) -> bool {
-        let Some(before) = self.page.listen() else { return false };
+        let Some(was_polled) = self.page.listen() else { return false };
         self.attended_by.store(ear.number(), Ordering::Relaxed);
-        if before == Listener::Poller {
+        if was_polled {
             self.watch();
         }
         true
@@ -447,19 +450,19 @@ impl Link {
     pub(super) fn hear(&self, pool: &Core) {
         let mut stderr = lock(&self.stderr);
         let mut bytes = [0; 4096];
-        while let Some(pipe) = &mut stderr.pipe {
+        for _ in 0..MOST_READS {
+            let Some(pipe) = &mut stderr.pipe else { return };
             match pipe.read(&mut bytes) {
                 Ok(0) => {
                     pool.poller.remove(pipe.as_fd());
-                    stderr.pipe = None;
+                    stderr.close();
                 }
                 Ok(count) => stderr.take(&bytes[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => stderr.pipe = None,
+                Err(_) => stderr.close(),
             }
         }
-        stderr.pass_on(true);
     }
 
     /// The last lines on stderr.
@@ -509,7 +512,11 @@ impl Link {
                 *child = None;
                 Some(Ok(status))
             }
-            Err(error) => Some(Err(error)),
+            Err(error) => {
+                // Someone else has reaped it, and its number is free.
+                *child = None;
+                Some(Err(error))
+            }
         }
     }
 
@@ -681,8 +688,23 @@ impl Stderr {
         };
         if end > 0 {
             self.is_in_need |= limits::says_need(&String::from_utf8_lossy(&self.line[..end]));
-            let _ = io::stderr().write_all(&self.line[..end]);
+            write_to_stderr(&self.line[..end]);
             self.line.drain(..end);
+        }
+    }
+
+    fn close(&mut self) {
+        self.pipe = None;
+        self.pass_on(true);
+    }
+}
+
+/// Writes to this program's stderr, but not by way of its lock: whoever holds that may be waiting for a task.
+fn write_to_stderr(mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match rustix::io::retry_on_intr(|| rustix::io::write(rustix::stdio::stderr(), bytes)) {
+            Ok(count) if count > 0 => bytes = &bytes[count..],
+            Ok(_) | Err(_) => return,
         }
     }
 }

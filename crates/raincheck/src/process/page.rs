@@ -78,8 +78,8 @@ enum Claim {
 /// Most often that is whoever waits for a task. What such a thread leaves behind is nobody's, until it, or another one,
 /// waits for the next, so that turn after turn the poller need not be told; and who writes when nobody listens rings the
 /// poller's bell first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Listener {
+#[derive(Clone, Copy)]
+enum Listener {
     /// The poller, which watches the socket.
     Poller = 0,
     /// A thread that waits for a task.
@@ -203,7 +203,7 @@ impl Page {
     pub(super) fn is_to_ring(&self) -> bool {
         // Before the look at who listens, as `rest` does it the other way round: one of the two sees the other.
         self.words()[BEGUN].fetch_add(1, Ordering::SeqCst);
-        self.listener() == Some(Listener::Nobody) && self.pass(Listener::Nobody, Listener::Called)
+        self.is_heard_by(Listener::Nobody) && self.pass(Listener::Nobody, Listener::Called)
     }
 
     /// Says, as the worker, that more has been written to the socket.
@@ -216,15 +216,10 @@ impl Page {
         self.words()[ANSWERED].load(Ordering::Acquire)
     }
 
-    /// Has the calling thread listen. Says who did before; `None` if that is another thread, and stays so.
-    pub(super) fn listen(&self) -> Option<Listener> {
-        loop {
-            match self.listener()? {
-                Listener::Waiter => return None,
-                before if self.pass(before, Listener::Waiter) => return Some(before),
-                _ => {}
-            }
-        }
+    /// Has the calling thread listen. Says whether the poller did before; `None` if another thread does, and stays so.
+    pub(super) fn listen(&self) -> Option<bool> {
+        let before = self.words()[LISTENER].swap(Listener::Waiter as u64, Ordering::SeqCst);
+        (before != Listener::Waiter as u64).then_some(before == Listener::Poller as u64)
     }
 
     /// Has nobody listen any more, where the calling thread did and has read all that was written when the worker had
@@ -247,14 +242,11 @@ impl Page {
 
     /// Whether it is the poller who listens.
     pub(super) fn is_polled(&self) -> bool {
-        self.listener() == Some(Listener::Poller)
+        self.is_heard_by(Listener::Poller)
     }
 
-    fn listener(&self) -> Option<Listener> {
-        let word = self.words()[LISTENER].load(Ordering::SeqCst);
-        [Listener::Poller, Listener::Waiter, Listener::Nobody, Listener::Called]
-            .into_iter()
-            .find(|listener| *listener as u64 == word)
+    fn is_heard_by(&self, listener: Listener) -> bool {
+        self.words()[LISTENER].load(Ordering::SeqCst) == listener as u64
     }
 
     fn pass(&self, from: Listener, to: Listener) -> bool {

@@ -16,7 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::fs::{Mode, OFlags};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    fs::{Mode, OFlags},
+};
 
 use super::{
     boot, kin,
@@ -59,7 +62,7 @@ pub fn serve_if_worker() {
     if !is_called_by(parent) {
         return;
     }
-    match serve(mark) {
+    match serve(mark, parent) {
         Ok(never) => match never {},
         Err(error) => {
             let _ = writeln!(io::stderr(), "raincheck: this worker cannot serve: {error}");
@@ -89,13 +92,15 @@ fn leave(code: i32) -> ! {
     process::exit(code)
 }
 
-fn serve(mark: &str) -> io::Result<Never> {
+fn serve(mark: &str, parent: i32) -> io::Result<Never> {
     boot::ignore_broken_pipes();
     panics::note_places();
     let socket = UnixStream::from(take_stdin()?);
     (&socket).write_all(&greeting())?;
-    let [page, bell, pollers_bell] = receive_descriptors(&socket)?;
-    let page = Arc::new(Page::map(page.as_fd())?);
+    let [page_file, bell, pollers_bell] = receive_descriptors(&socket)?;
+    let page = Arc::new(Page::map(page_file.as_fd())?);
+    // So that no task can write to it that writes to all that is open.
+    drop(page_file);
     let mut worker = Worker {
         line: Arc::new(Line {
             socket,
@@ -126,10 +131,10 @@ fn serve(mark: &str) -> io::Result<Never> {
             super::stack::watch();
             match worker.work(&hello, first) {
                 Ok(()) => leave(0),
-                Err(_gone) => worker.line.end_with_all(),
+                Err(error) => worker.line.end_because_of(&error),
             }
         })?;
-    listen(bell, &line)
+    listen(bell, end_of(parent), &line)
 }
 
 /// Takes the parent's socket from where it was put, and leaves nothing there for the tasks to read.
@@ -146,17 +151,42 @@ fn receive_descriptors(socket: &UnixStream) -> io::Result<[OwnedFd; 3]> {
     let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
     let mut greeting = [0; GREETING];
     let mut descriptors = Vec::new();
-    let come = socket::receive(socket, &mut greeting, &mut descriptors)?;
+    let come = rustix::io::retry_on_intr(|| socket::receive(socket, &mut greeting, &mut descriptors))?;
     let mut socket = socket;
     socket.read_exact(&mut greeting[come..])?;
     is_greeted(&greeting).map_err(|stranger| invalid(format!("who has started it is no parent for it: {stranger}")))?;
     <[OwnedFd; 3]>::try_from(descriptors).map_err(|_| invalid("the parent has sent no descriptors".into()))
 }
 
+/// Says when the parent ends, also if a process that it has forked has the other end of the pipe still. `None` if that
+/// cannot be known, and the pipe has to do.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn end_of(parent: i32) -> Option<OwnedFd> {
+    use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
+    let parent = Pid::from_raw(parent)?;
+    let end = pidfd_open(parent, PidfdFlags::empty()).ok()?;
+    // Whoever has its number now may not be it, if it has ended; but then this process has another parent.
+    (getppid() == Some(parent)).then_some(end)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn end_of(_parent: i32) -> Option<OwnedFd> {
+    None
+}
+
 /// The life of the main thread.
-fn listen(bell: OwnedFd, line: &Line) -> ! {
+fn listen(bell: OwnedFd, end_of_parent: Option<OwnedFd>, line: &Line) -> ! {
     let mut byte = [0];
+    let mut files: Vec<_> = [&bell].into_iter().chain(&end_of_parent).map(|it| PollFd::new(it, PollFlags::IN)).collect();
     loop {
+        match poll(&mut files, None) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(_) => line.end_with_all(),
+        }
+        if files[1..].iter().any(|end| !end.revents().is_empty()) {
+            line.end_with_all();
+        }
         match rustix::io::read(&bell, &mut byte) {
             Ok(0) => line.end_with_all(),
             Ok(_) => {
@@ -194,6 +224,15 @@ impl Line {
         // There is no group of this number unless this process leads it.
         kin::kill_with_children(rustix::process::getpid());
         leave(1);
+    }
+
+    /// Does the same, and says why if it is not that the parent is gone.
+    fn end_because_of(&self, error: &io::Error) -> ! {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+        if !matches!(error.kind(), UnexpectedEof | BrokenPipe | ConnectionReset) {
+            let _ = writeln!(io::stderr(), "raincheck: this worker cannot go on: {error}");
+        }
+        self.end_with_all()
     }
 
     fn desk(&self) -> MutexGuard<'_, Option<Arc<Desk>>> {

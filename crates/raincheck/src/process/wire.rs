@@ -14,7 +14,7 @@ use super::socket;
 
 /// Which version of the conversation this is: to be raised with every change of what the two sides say to each other or
 /// share, since they may have been built from different sources.
-const PROTOCOL: u32 = 2;
+const PROTOCOL: u32 = 3;
 
 /// How long a greeting is, in all versions.
 pub(super) const GREETING: usize = 16;
@@ -130,6 +130,9 @@ pub(super) const SPENT: u8 = 2;
 
 pub(super) const HEAD: usize = 24;
 
+/// Stands in every head: what anyone else writes to the socket has it not.
+const MARK: [u8; 4] = *b"rain";
+
 impl<'a> Frame<'a> {
     pub(super) fn new(kind: Kind) -> Self {
         Self { kind, flags: 0, entry: 0, task: 0, payload: &[] }
@@ -144,6 +147,7 @@ impl<'a> Frame<'a> {
         head[4] = self.kind as u8;
         head[5] = self.flags;
         head[8..12].copy_from_slice(&self.entry.to_le_bytes());
+        head[12..16].copy_from_slice(&MARK);
         head[16..].copy_from_slice(&self.task.to_le_bytes());
         Ok(head)
     }
@@ -151,6 +155,9 @@ impl<'a> Frame<'a> {
     /// Takes the first frame from what has come; `None` if it is not there whole.
     pub(super) fn split_from(bytes: &mut &'a [u8]) -> io::Result<Option<Self>> {
         let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else { return Ok(None) };
+        if head[12..16] != MARK {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "what has come is no frame"));
+        }
         let length = payload_len(head);
         let kind = Kind::of(head[4])?;
         let Some((payload, rest)) = rest.split_at_checked(length) else { return Ok(None) };
