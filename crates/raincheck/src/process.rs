@@ -541,6 +541,11 @@ impl Core {
         self.lot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The worker of this number, if it is there.
+    fn link(&self, id: u64) -> Option<Arc<Link>> {
+        self.lot().hands.get(&id).map(|hand| Arc::clone(&hand.link))
+    }
+
     /// Queues a task, and sees to it that someone comes for it. There is room for it.
     fn push(&self, mut lot: MutexGuard<'_, Lot>, task: Task) {
         if let Some(error) = lot.refusal() {
@@ -989,16 +994,25 @@ impl Core {
         lot.lanes.give(lane.index());
         let program = self.program.to_string_lossy().into_owned();
         let why = TaskError::worker_lost(format!("no worker could be started from `{program}`: {error}"));
-        self.has_failed(lot, why);
+        self.has_failed(lot, why, is_shortage(error));
+        self.tell_the_end();
     }
 
-    /// Rests before the next worker is started, or gives up.
-    fn has_failed(&self, mut lot: MutexGuard<'_, Lot>, why: TaskError) {
+    /// Rests before the next worker is started, or gives up: for good, unless what the system is short of may be there
+    /// again when the next task comes.
+    fn has_failed(&self, mut lot: MutexGuard<'_, Lot>, why: TaskError, is_shortage: bool) {
         lot.failures += 1;
         let is_alone = lot.hands.is_empty() && lot.starting == 0;
         if lot.failures >= MOST_FAILURES && is_alone {
+            if !is_shortage {
+                drop(lot);
+                return self.break_down(&why);
+            }
+            let tasks = lot.queue.take_all();
             drop(lot);
-            return self.break_down(&why);
+            self.room.notify_all();
+            self.ended.notify_all();
+            return tasks.into_iter().for_each(|task| task.refuse(why.clone()));
         }
         let rest = FIRST_REST * 2_u32.pow(lot.failures.min(8) - 1);
         lot.rest = Some(self.alarm(rest, |core| {
@@ -1058,8 +1072,7 @@ impl Core {
                 }
             }
             for ready in &ready {
-                let link = self.lot().hands.get(&(ready.token / TOKENS)).map(|hand| Arc::clone(&hand.link));
-                let Some(link) = link else { continue };
+                let Some(link) = self.link(ready.token / TOKENS) else { continue };
                 match ready.token % TOKENS {
                     STDERR => {
                         link.hear(self);
@@ -1180,7 +1193,7 @@ impl Core {
                 }
                 None => format!("no worker could make itself ready; the last one, {}", death_of(link, &status, None)),
             };
-            self.has_failed(lot, TaskError::worker_lost(why));
+            self.has_failed(lot, TaskError::worker_lost(why), false);
         } else {
             self.distribute(&mut lot, &mut acts);
             drop(lot);
@@ -1262,6 +1275,13 @@ impl Core {
         task.run(Lane::new(lane));
         self.lot().lanes.give(lane);
     }
+}
+
+/// Whether this says that the system, or this process, has no more descriptors, processes or memory at the moment.
+fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|errno| matches!(errno, Errno::MFILE | Errno::NFILE | Errno::AGAIN | Errno::NOMEM))
 }
 
 /// A number that is a frame's payload.

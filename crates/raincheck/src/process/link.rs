@@ -4,6 +4,8 @@ use std::{
     collections::VecDeque,
     ffi::OsStr,
     io::{self, PipeWriter, Read, Write},
+    mem,
+    net::Shutdown,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{net::UnixStream, process::CommandExt},
@@ -33,6 +35,7 @@ use crate::{
     event::Lane,
     segment::{Attached, Going, Held, Ledger, Peer},
     sync::spin_for_another,
+    timer,
 };
 
 /// One worker, as its parent holds it.
@@ -107,6 +110,8 @@ struct Outbox {
     sent: usize,
     /// Whether the socket is full, and the poller says when it is not.
     is_stuck: bool,
+    /// Whether the system does not take it at the moment, and the clock says when to try again.
+    is_held_up: bool,
 }
 
 enum Chunk {
@@ -271,11 +276,34 @@ impl Link {
     pub(super) fn flush(&self) {
         let mut out = lock(&self.out);
         let before = out.is_stuck;
-        out.is_stuck = out.send(&self.socket);
+        match out.send(&self.socket) {
+            Ok(is_stuck) => out.is_stuck = is_stuck,
+            Err(error) => {
+                out.is_stuck = false;
+                if socket::passes(error) {
+                    self.flush_later(&mut out);
+                } else {
+                    out.give_up(&self.socket);
+                }
+            }
+        }
         self.page.has_posted();
         if out.is_stuck != before {
             self.watch_for(&out);
         }
+    }
+
+    fn flush_later(&self, out: &mut Outbox) {
+        if mem::replace(&mut out.is_held_up, true) {
+            return;
+        }
+        let (pool, id) = (Weak::clone(&self.pool), self.id);
+        timer::later(socket::WHILE, move || {
+            if let Some(link) = pool.upgrade().and_then(|pool| pool.link(id)) {
+                lock(&link.out).is_held_up = false;
+                link.flush();
+            }
+        });
     }
 
     /// Has the poller look for what nobody else does.
@@ -635,7 +663,7 @@ impl Outbox {
     }
 
     /// Sends as much as the socket takes. Says whether something is left.
-    fn send(&mut self, socket: &UnixStream) -> bool {
+    fn send(&mut self, socket: &UnixStream) -> rustix::io::Result<bool> {
         while let Some(chunk) = self.chunks.front() {
             let rest = &chunk.bytes()[self.sent..];
             if rest.is_empty() {
@@ -645,7 +673,7 @@ impl Outbox {
                     Some(Chunk::Frames(mut frames)) if self.chunks.is_empty() && frames.capacity() <= 1 << 20 => {
                         frames.clear();
                         self.chunks.push_back(Chunk::Frames(frames));
-                        return false;
+                        return Ok(false);
                     }
                     _ => continue,
                 }
@@ -658,15 +686,19 @@ impl Outbox {
             match sent {
                 Ok(count) => self.sent += count,
                 Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => return true,
-                // The worker is gone, which whoever reads sees too.
-                Err(_) => {
-                    self.chunks.clear();
-                    self.sent = 0;
-                }
+                Err(rustix::io::Errno::AGAIN) => return Ok(true),
+                Err(error) => return Err(error),
             }
         }
-        false
+        Ok(false)
+    }
+
+    /// Sends nothing more. As a rule the worker is gone, which whoever reads sees too; if not, it is told that nothing will
+    /// come, and goes.
+    fn give_up(&mut self, socket: &UnixStream) {
+        self.chunks.clear();
+        self.sent = 0;
+        let _ = socket.shutdown(Shutdown::Write);
     }
 }
 

@@ -268,7 +268,12 @@ impl Line {
         for (frame, held) in frames {
             let bytes = with_descriptor(&frame)?;
             self.write_by(|mut socket| {
-                let sent = rustix::io::retry_on_intr(|| send_with(socket, &bytes, &held))?;
+                let sent = loop {
+                    match rustix::io::retry_on_intr(|| send_with(socket, &bytes, &held)) {
+                        Err(error) if socket::passes(error) => thread::sleep(socket::WHILE),
+                        sent => break sent?,
+                    }
+                };
                 socket.write_all(&bytes[sent..])
             })?;
         }

@@ -5,10 +5,11 @@ use std::{
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     os::unix::net::UnixStream,
+    time::Duration,
 };
 
 use rustix::{
-    io::Result,
+    io::{Errno, Result},
     net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags},
 };
 
@@ -37,6 +38,15 @@ pub(super) fn send_with(socket: &UnixStream, bytes: &[u8], files: &[BorrowedFd<'
     ancillary.push(SendAncillaryMessage::ScmRights(files));
     rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, WITHOUT_SIGNAL)
 }
+
+/// Whether what could not be sent may be sent a little later: the system has no room for it, or too many descriptors of this
+/// user are on their way.
+pub(super) fn passes(error: Errno) -> bool {
+    matches!(error, Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM)
+}
+
+/// How long that may take.
+pub(super) const WHILE: Duration = Duration::from_millis(1);
 
 /// Receives bytes into `room`, and the descriptors that came with them, which no program inherits that is started from
 /// here. How many bytes have come comes back.
