@@ -709,8 +709,9 @@ impl Core {
                     hand.phase = if hand.phase == Phase::Starting { Phase::Ready } else { hand.phase };
                     *failures = 0;
                 }
-                Kind::Show => link.ledger.show(frame.task, number(frame.payload)?)?,
-                Kind::Hand => link.ledger.hand(frame.task)?,
+                // What cannot be had is missing to this answer alone; another worker shows it anew.
+                Kind::Show => is_spent |= link.ledger.show(frame.task, number(frame.payload)?).is_err(),
+                Kind::Hand => is_spent |= link.ledger.hand(frame.task).is_err(),
                 Kind::Lend => link.ledger.borrow(frame.payload, &link.as_peer())?,
                 Kind::GiveBack => link.ledger.take_back(frame.task),
                 Kind::Forget => link.ledger.forget(frame.task),

@@ -302,29 +302,43 @@ pub(crate) struct Ledger(Mutex<Accounts>);
 
 #[derive(Default)]
 struct Accounts {
-    /// Files that have come and not been mapped.
-    files: VecDeque<OwnedFd>,
-    /// What the peer has shown, mapped.
-    shown: HashMap<u64, Arc<Mapping>>,
+    /// Files that have come and not been mapped; `None` is one that was lost.
+    files: VecDeque<Option<OwnedFd>>,
+    /// What the peer has shown, mapped; `None` could not be.
+    shown: HashMap<u64, Option<Arc<Mapping>>>,
     /// What the peer holds of ours, and how many times.
     lent: HashMap<u64, (Arc<Segment>, usize)>,
     /// What goes with the next message.
     next: Attached,
 }
 
+impl Accounts {
+    fn next_file(&mut self) -> io::Result<OwnedFd> {
+        let file = self.files.pop_front().ok_or(io::ErrorKind::InvalidData)?;
+        file.ok_or_else(|| io::Error::other("this process has too many files open to be sent another"))
+    }
+}
+
 impl Ledger {
     /// Notes that files have come, before what was said with them.
-    pub(crate) fn receive(&self, files: impl Iterator<Item = OwnedFd>) {
+    pub(crate) fn receive(&self, files: impl Iterator<Item = Option<OwnedFd>>) {
         lock(&self.0).files.extend(files);
     }
 
-    /// Notes that the peer has shown a segment: its file has come.
+    /// Notes that the peer has shown a segment: its file has come. An `Err` says why it cannot be mapped; then it is missing
+    /// to what it goes with.
     pub(crate) fn show(&self, key: u64, size: u64) -> io::Result<()> {
-        let file = lock(&self.0).files.pop_front().ok_or(io::ErrorKind::InvalidData)?;
-        let size = usize::try_from(size).map_err(io::Error::other)?;
-        let mapping = Mapping::new(file.as_fd(), size, ProtFlags::READ)?;
-        lock(&self.0).shown.insert(key, Arc::new(mapping));
-        Ok(())
+        let file = lock(&self.0).next_file();
+        let mapping = file.and_then(|file| {
+            let size = usize::try_from(size).map_err(io::Error::other)?;
+            Mapping::new(file.as_fd(), size, ProtFlags::READ).map(Arc::new)
+        });
+        let (mapping, outcome) = match mapping {
+            Ok(mapping) => (Some(mapping), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        lock(&self.0).shown.insert(key, mapping);
+        outcome
     }
 
     /// Notes that the peer will not lend this again.
@@ -356,10 +370,10 @@ impl Ledger {
         (going, keys)
     }
 
-    /// Notes that a descriptor has come, to go with the next message.
+    /// Notes that a descriptor has come, to go with the next message. An `Err` says why it has not; then it is missing there.
     pub(crate) fn hand(&self, key: u64) -> io::Result<()> {
         let mut accounts = lock(&self.0);
-        let file = accounts.files.pop_front().ok_or(io::ErrorKind::InvalidData)?;
+        let file = accounts.next_file()?;
         accounts.next.push((key, Held::File(key, Arc::new(file))));
         Ok(())
     }
@@ -383,8 +397,9 @@ impl Ledger {
             let held = if key & BACK != 0 {
                 lent.get(&(key & !BACK)).map(|(segment, _)| Held::Own(Arc::clone(segment)))
             } else {
-                let mapping = shown.get(&key).map(Arc::clone);
-                mapping.map(|mapping| Held::Lent(Arc::new(Lease { key, mapping, lender: Weak::clone(lender) })))
+                let Some(mapping) = shown.get(&key).ok_or(io::ErrorKind::InvalidData)? else { continue };
+                let mapping = Arc::clone(mapping);
+                Some(Held::Lent(Arc::new(Lease { key, mapping, lender: Weak::clone(lender) })))
             };
             next.push((key, held.ok_or(io::ErrorKind::InvalidData)?));
         }

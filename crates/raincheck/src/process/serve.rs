@@ -155,6 +155,7 @@ fn receive_descriptors(socket: &UnixStream) -> io::Result<[OwnedFd; 3]> {
     let mut socket = socket;
     socket.read_exact(&mut greeting[come..])?;
     is_greeted(&greeting).map_err(|stranger| invalid(format!("who has started it is no parent for it: {stranger}")))?;
+    let descriptors: Vec<OwnedFd> = descriptors.into_iter().flatten().collect();
     <[OwnedFd; 3]>::try_from(descriptors).map_err(|_| invalid("the parent has sent no descriptors".into()))
 }
 

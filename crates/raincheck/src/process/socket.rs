@@ -10,7 +10,7 @@ use std::{
 
 use rustix::{
     io::{Errno, Result},
-    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags},
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags},
 };
 
 /// How many descriptors go with one message at most.
@@ -49,18 +49,21 @@ pub(super) fn passes(error: Errno) -> bool {
 pub(super) const WHILE: Duration = Duration::from_millis(1);
 
 /// Receives bytes into `room`, and the descriptors that came with them, which no program inherits that is started from
-/// here. How many bytes have come comes back.
-pub(super) fn receive(socket: impl AsFd, room: &mut [u8], files: &mut Vec<OwnedFd>) -> Result<usize> {
+/// here; `None` is one for which this process had no number left. How many bytes have come comes back.
+pub(super) fn receive(socket: impl AsFd, room: &mut [u8], files: &mut Vec<Option<OwnedFd>>) -> Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let room = &mut [std::io::IoSliceMut::new(room)];
-    let come = rustix::net::recvmsg(socket, room, &mut ancillary, TO_BE_CLOSED)?.bytes;
+    let come = rustix::net::recvmsg(socket, room, &mut ancillary, TO_BE_CLOSED)?;
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = message {
-            files.extend(received.inspect(close_in_others));
+            files.extend(received.inspect(close_in_others).map(Some));
         }
     }
-    Ok(come)
+    if come.flags.contains(ReturnFlags::CTRUNC) {
+        files.push(None);
+    }
+    Ok(come.bytes)
 }
 
 #[cfg(not(target_vendor = "apple"))]

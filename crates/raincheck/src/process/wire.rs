@@ -204,7 +204,7 @@ pub(super) struct Inbox {
     bytes: Vec<u8>,
     come: usize,
     spare: Vec<u8>,
-    files: Vec<OwnedFd>,
+    files: Vec<Option<OwnedFd>>,
 }
 
 /// Frames that are whole.
@@ -265,8 +265,8 @@ impl Inbox {
         Ok(is_there)
     }
 
-    /// Takes the descriptors that have come.
-    pub(super) fn take_files(&mut self) -> impl Iterator<Item = OwnedFd> {
+    /// Takes the descriptors that have come; `None` stands for one that was lost on arrival.
+    pub(super) fn take_files(&mut self) -> impl Iterator<Item = Option<OwnedFd>> {
         self.files.drain(..)
     }
 
