@@ -237,7 +237,8 @@ fn crossed<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<Blob, A::Error> {
 
     let mut next = || seq.next_element::<u64>()?.ok_or_else(|| A::Error::custom("a blob is named by two numbers"));
     let (key, len) = (next()?, next()?);
-    let held = segment::attached(key).ok_or_else(|| A::Error::custom("the memory of a blob has not come, or there is no room for it"))?;
+    let held = segment::attached(key)
+        .ok_or_else(|| A::Error::custom("the memory of a blob has not come, or there is no room for it"))?;
     match usize::try_from(len) {
         Ok(len) if len <= held.bytes().len() => Ok(Blob::of(Store::Shared(held), len)),
         _ => Err(A::Error::custom("a blob is larger than its memory")),

@@ -1,9 +1,68 @@
-//! A worker whose task has forked, and which dies before the other half does.
+//! Workers whose tasks have forked, and parents that have: the other half has all that they had open.
 #![cfg(all(feature = "process", target_os = "linux"))]
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
 
 use raincheck::{Executor, ProcessPool, TaskError};
+
+/// What another test runs as a program of its own: starts a worker, forks, and says which processes these are.
+#[test]
+#[ignore = "only started by another test"]
+#[expect(unsafe_code, reason = "only the system's own call leaves a process with all that this one has open")]
+fn parent_that_forks() {
+    let pool = ProcessPool::new(1);
+    let worker = pool.submit(pid::call()).result().unwrap();
+    // SAFETY: as below.
+    match unsafe { libc::fork() } {
+        // SAFETY: as below.
+        0 => unsafe {
+            libc::setsid();
+            loop {
+                libc::pause();
+            }
+        },
+        child => println!("pids {worker} {child} "),
+    }
+    thread::sleep(Duration::from_secs(30));
+}
+
+#[test]
+fn no_worker_outlives_its_parent_though_another_process_holds_what_that_had_open() {
+    let mut parent = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--nocapture", "--exact", "parent_that_forks"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(parent.stdout.take().unwrap()).lines();
+    let said = lines.find_map(|line| Some(line.unwrap().split_once("pids ")?.1.to_owned())).unwrap();
+    let (worker, child) = said.trim().split_once(' ').unwrap();
+
+    parent.kill().unwrap();
+
+    parent.wait().unwrap();
+    let stat = format!("/proc/{worker}/stat");
+    // Whoever has it now may not reap it.
+    let is_there = || fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+    let start = Instant::now();
+    while is_there() && start.elapsed() < Duration::from_secs(1) {
+        thread::yield_now();
+    }
+    let outlives = is_there();
+    Command::new("kill").args(["-s", "KILL", worker, child]).stderr(Stdio::null()).status().unwrap();
+    assert!(!outlives, "process {worker} is still there");
+}
+
+#[raincheck::task]
+fn pid() -> u32 {
+    std::process::id()
+}
 
 #[raincheck::task]
 #[expect(unsafe_code, reason = "only the system's own call leaves a process with all that this one has open")]
@@ -31,7 +90,7 @@ fn a_death_is_noticed_though_another_process_holds_the_workers_socket() {
 
     let child = fs::read_to_string(&path).unwrap();
     fs::remove_file(&path).unwrap();
-    std::process::Command::new("kill").args(["-s", "KILL", &child]).status().unwrap();
+    Command::new("kill").args(["-s", "KILL", &child]).status().unwrap();
     match outcome {
         Ok(Err(TaskError::WorkerLost(lost))) => assert_eq!(lost.death().unwrap().signal_name(), Some("SIGABRT")),
         other => panic!("{other:?}"),

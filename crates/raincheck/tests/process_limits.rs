@@ -7,7 +7,7 @@ use std::{
 };
 
 #[cfg(target_os = "linux")]
-use raincheck::{Death, Limit};
+use raincheck::{Blob, Death, Limit};
 use raincheck::{Executor, Outcome, ProcessPool, TaskError, TaskFuture};
 
 /// Longer than anything takes here.
@@ -72,6 +72,25 @@ fn a_task_that_asks_for_too_much_memory_is_ended_and_said_to_have() {
     assert_eq!((death.signal_name(), death.overran()), (Some("SIGABRT"), Some(Limit::Memory)));
     assert!(death.to_string().contains("(it ran out of memory)"), "{death}");
     assert_eq!(claim(modest), Ok(1));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_task_whose_arguments_no_worker_can_take_is_given_up_and_costs_nobody_else() {
+    #[raincheck::task]
+    fn length(blob: Blob) -> usize {
+        blob.len()
+    }
+    let pool = ProcessPool::builder().workers(1).memory_limit(1 << 30).build();
+
+    let task = pool.submit(length::call(Blob::build(2 << 30, |_| ())));
+    let next = pool.submit(pid::call());
+
+    let death = death(claim(task));
+    assert!(death.task().is_some_and(|task| task.ends_with("length")) && death.ran().is_none(), "{death}");
+    assert!(death.to_string().contains("before it could start `process_limits::length`"), "{death}");
+    assert!(death.stderr().contains("this worker cannot go on: Cannot allocate memory"), "{death}");
+    assert!(claim(next).is_ok());
 }
 
 #[test]

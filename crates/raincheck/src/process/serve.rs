@@ -178,7 +178,8 @@ fn end_of(_parent: i32) -> Option<OwnedFd> {
 /// The life of the main thread.
 fn listen(bell: OwnedFd, end_of_parent: Option<OwnedFd>, line: &Line) -> ! {
     let mut byte = [0];
-    let mut files: Vec<_> = [&bell].into_iter().chain(&end_of_parent).map(|it| PollFd::new(it, PollFlags::IN)).collect();
+    let mut files: Vec<_> =
+        [&bell].into_iter().chain(&end_of_parent).map(|it| PollFd::new(it, PollFlags::IN)).collect();
     loop {
         match poll(&mut files, None) {
             Ok(_) => {}

@@ -174,6 +174,12 @@ fn nothing_is_left() {
         before.assert_as_before(program);
     }
 
+    let pool = ProcessPool::builder().workers(1).worker_program("/no/such/program").build();
+    let task = pool.submit(area::call(1, 1));
+    drop(pool);
+    before.assert_as_before("a pool that was dropped while it could not start a worker");
+    assert!(claim(task).is_err());
+
     #[raincheck::task]
     fn harm(harm: Harm) {
         harm.strike().unwrap();

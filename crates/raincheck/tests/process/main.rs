@@ -1,10 +1,14 @@
 //! What becomes of tasks whose workers are processes, whatever happens to these.
 #![cfg(all(feature = "process", unix))]
 
+#[cfg(target_os = "linux")]
+mod abuse;
 mod chaos;
 #[cfg(target_os = "linux")]
 mod daemons;
 mod deaths;
+#[cfg(target_os = "linux")]
+mod hosts;
 mod leaks;
 mod listening;
 mod matrix;

@@ -1,0 +1,185 @@
+//! What the program does that a pool is in, and what it is short of.
+#![expect(unsafe_code, reason = "the system's own calls are what such programs make")]
+
+use std::{fs, io, process, ptr, sync::mpsc, thread};
+
+use raincheck::{Blob, Executor, ProcessPool, Sender, TaskError, TaskFuture, channel};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::{
+    Meeting, TOO_LONG, area, claim, is_gone, meet, pid, run_alone,
+    traps::{Harm, Stage, Trap, carry},
+};
+
+/// Its value, which comes though this thread does not listen.
+#[track_caller]
+fn value_told<T: Clone + Send + 'static>(task: &TaskFuture<T>) -> T {
+    let (tell, told) = mpsc::channel();
+    task.on_done(move |outcome| drop(tell.send(outcome.clone())));
+    told.recv_timeout(TOO_LONG).expect("nobody hears the worker").unwrap()
+}
+
+#[raincheck::task]
+fn speak_up() -> u32 {
+    eprintln!("here I am");
+    process::id()
+}
+
+#[test]
+#[ignore = "only started by another test"]
+fn a_host_that_holds_stderr() {
+    let pool = ProcessPool::new(1);
+    let worker = claim(pool.submit(pid::call())).unwrap();
+
+    let held = io::stderr().lock();
+
+    assert_eq!(value_told(&pool.submit(speak_up::call())), worker);
+    assert_eq!(value_told(&pool.submit(pid::call())), worker);
+    drop(held);
+}
+
+#[test]
+fn whoever_holds_stderr_can_wait_for_a_task_that_writes_to_it() {
+    run_alone("hosts::a_host_that_holds_stderr");
+}
+
+/// What becomes of tasks where nobody can know how their workers ended.
+fn outcomes_without_a_status() {
+    let pool = ProcessPool::new(2);
+    for harm in [Harm::Abort, Harm::Exit(9), Harm::Kill] {
+        let error = claim(pool.submit(carry::call(Trap::new(Stage::Running, harm)))).unwrap_err().to_string();
+        assert!(error.contains(" is gone while it ran "), "{error}");
+        assert_eq!(claim(pool.submit(area::call(6, 7))), Ok(42));
+    }
+    let meeting = Meeting::new();
+    let task = pool.submit(meet::call(meeting.path(), 1));
+    meeting.wait_for(1);
+    task.cancel();
+    assert!(claim(task).unwrap_err().is_cancelled());
+    let workers = pool.pids();
+    assert!(pool.shutdown_timeout(TOO_LONG));
+    assert!(workers.into_iter().all(is_gone));
+}
+
+#[test]
+#[ignore = "only started by another test"]
+fn a_host_that_ignores_its_children() {
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    outcomes_without_a_status();
+}
+
+#[test]
+#[ignore = "only started by another test"]
+fn a_host_that_reaps_all_children() {
+    thread::spawn(|| {
+        loop {
+            // SAFETY: nothing is to be written anywhere.
+            if unsafe { libc::waitpid(-1, ptr::null_mut(), 0) } < 0 {
+                thread::yield_now();
+            }
+        }
+    });
+    // A worker may be reaped by who should, which is as good.
+    let pool = ProcessPool::new(2);
+    for harm in [Harm::Abort, Harm::Exit(9), Harm::Kill].repeat(3) {
+        let error = claim(pool.submit(carry::call(Trap::new(Stage::Running, harm)))).unwrap_err();
+        assert!(matches!(error, TaskError::WorkerLost(_)), "{error}");
+        assert_eq!(claim(pool.submit(area::call(6, 7))), Ok(42));
+    }
+    assert!(pool.shutdown_timeout(TOO_LONG));
+}
+
+#[test]
+fn a_host_may_ignore_its_children_or_reap_all_of_them() {
+    run_alone("hosts::a_host_that_ignores_its_children");
+    run_alone("hosts::a_host_that_reaps_all_children");
+}
+
+/// Lets this process have no more than so many descriptors, of those that it opens from now on.
+fn limit_descriptors(most: u64) {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum }).unwrap();
+}
+
+#[raincheck::task]
+fn fill(length: usize) -> Blob {
+    vec![7; length].into()
+}
+
+#[test]
+#[ignore = "only started by another test"]
+fn a_host_that_has_no_descriptor_left_for_a_while() {
+    const LARGE: usize = 1 << 20;
+    let before = getrlimit(Resource::Nofile).current.unwrap();
+    let (pool, meeting) = (ProcessPool::new(1), Meeting::new());
+    assert_eq!(claim(pool.submit(area::call(6, 7))), Ok(42));
+
+    limit_descriptors(3);
+    let large = pool.submit(fill::call(LARGE));
+    let next = pool.submit(meet::call(meeting.path(), 1));
+
+    let error = claim(large).unwrap_err();
+    assert!(error.to_string().contains("there is no room for it"), "{error}");
+    // The worker is to be replaced, which cannot be done now.
+    let error = claim(next).unwrap_err();
+    assert!(error.to_string().contains("Too many open files"), "{error}");
+
+    limit_descriptors(before);
+    assert_eq!(claim(pool.submit(fill::call(LARGE))).unwrap().len(), LARGE);
+}
+
+#[test]
+fn a_pool_outlasts_a_shortage_of_descriptors() {
+    run_alone("hosts::a_host_that_has_no_descriptor_left_for_a_while");
+}
+
+#[raincheck::task]
+fn count(senders: Vec<Sender<u32>>) -> usize {
+    senders.len()
+}
+
+#[test]
+#[ignore = "only started by another test"]
+fn a_host_that_may_have_few_descriptors_on_their_way() {
+    // Root may have any number, and so this is nobody; all threads are.
+    // SAFETY: this changes who this process is, and no memory.
+    unsafe { libc::setuid(65534) };
+    let (pool, meeting) = (ProcessPool::new(1), Meeting::new());
+    assert_eq!(claim(pool.submit(area::call(6, 7))), Ok(42));
+    let ends: Vec<_> = (0..100).map(|_| channel::<u32>().unwrap().0).collect();
+
+    limit_descriptors(2);
+    let first = pool.submit(meet::call(meeting.path(), 1));
+    let tasks: Vec<_> = ends.chunks(10).map(|ends| pool.submit(count::call(ends.to_vec()))).collect();
+    // What needs no descriptor.
+    fs::create_dir(meeting.path().join("open")).unwrap();
+
+    assert_eq!(claim(first), Ok(1));
+    assert!(tasks.into_iter().all(|task| claim(task) == Ok(10)));
+    limit_descriptors(100);
+}
+
+#[test]
+fn tasks_come_with_more_descriptors_than_may_be_on_their_way() {
+    run_alone("hosts::a_host_that_may_have_few_descriptors_on_their_way");
+}
+
+#[test]
+fn a_callback_can_drop_the_pool_whose_tasks_go_on() {
+    let (pool, meeting) = (ProcessPool::new(1), Meeting::new());
+    assert_eq!(claim(pool.submit(area::call(6, 7))), Ok(42));
+    let task = pool.submit(meet::call(meeting.path(), 1));
+    let next = pool.submit(area::call(6, 7));
+    meeting.wait_for(1);
+    let (tell, told) = mpsc::channel();
+    task.on_done(move |_| {
+        drop(pool);
+        tell.send(()).unwrap();
+    });
+
+    meeting.open();
+
+    assert_eq!(told.recv_timeout(TOO_LONG), Ok(()));
+    assert_eq!(claim(next), Ok(42));
+}
