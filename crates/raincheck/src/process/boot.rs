@@ -23,10 +23,22 @@ extern "C" fn boot() {
     serve_if_worker();
 }
 
-/// Has a write to a pipe that nobody reads fail, as in every program of Rust, instead of ending the process.
-pub(super) fn ignore_broken_pipes() {
-    // SAFETY: no handler of ours is installed; the system drops the signal from now on.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+/// Has signals do what a worker needs, whatever they do in its parent. No handler is installed: the system drops them, or
+/// ends this process.
+pub(super) fn arrange_signals() {
+    let arrangement = [
+        // To write to a pipe that nobody reads is an error, as in every program of Rust.
+        (libc::SIGPIPE, libc::SIG_IGN),
+        // So is to want something from the terminal, of which workers are in the background: both would stand still.
+        (libc::SIGTTIN, libc::SIG_IGN),
+        (libc::SIGTTOU, libc::SIG_IGN),
+        // By it ends who has used up the processor time.
+        (libc::SIGXCPU, libc::SIG_DFL),
+    ];
+    for (signal, action) in arrangement {
+        // SAFETY: as said above.
+        unsafe { libc::signal(signal, action) };
+    }
 }
 
 // The function has the type that the system calls, less its arguments, which it may ignore. It runs on the main

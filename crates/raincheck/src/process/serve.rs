@@ -93,7 +93,7 @@ fn leave(code: i32) -> ! {
 }
 
 fn serve(mark: &str, parent: i32) -> io::Result<Never> {
-    boot::ignore_broken_pipes();
+    boot::arrange_signals();
     panics::note_places();
     let socket = UnixStream::from(take_stdin()?);
     (&socket).write_all(&greeting())?;

@@ -1,7 +1,19 @@
 //! What the program does that a pool is in, and what it is short of.
 #![expect(unsafe_code, reason = "the system's own calls are what such programs make")]
 
-use std::{fs, io, process, ptr, sync::mpsc, thread};
+use std::{
+    fs,
+    io::{self, Read},
+    os::{
+        fd::{FromRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::{self, Command, Stdio},
+    ptr,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use raincheck::{Blob, Executor, ProcessPool, Sender, TaskError, TaskFuture, channel};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -182,4 +194,68 @@ fn a_callback_can_drop_the_pool_whose_tasks_go_on() {
 
     assert_eq!(told.recv_timeout(TOO_LONG), Ok(()));
     assert_eq!(claim(next), Ok(42));
+}
+
+#[raincheck::task]
+fn spin() {
+    let start = Instant::now();
+    while start.elapsed() < TOO_LONG {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
+#[ignore = "only started by another test"]
+fn a_host_that_ignores_signals() {
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGXCPU, libc::SIG_IGN) };
+    let pool = ProcessPool::builder().workers(1).processor_time(Duration::from_secs(1)).build();
+
+    let error = claim(pool.submit(spin::call())).unwrap_err();
+
+    assert!(error.to_string().contains("by SIGXCPU (its processor time was used up)"), "{error}");
+}
+
+#[test]
+fn processor_time_is_limited_also_where_the_host_ignores_the_signal() {
+    run_alone("hosts::a_host_that_ignores_signals");
+}
+
+#[raincheck::task]
+fn ask_at_the_terminal() -> io::Result<usize> {
+    fs::File::open("/dev/tty")?.read(&mut [0; 8])
+}
+
+#[test]
+#[ignore = "only started by another test"]
+fn a_host_at_a_terminal() {
+    let pool = ProcessPool::new(1);
+
+    let error = claim(pool.submit(ask_at_the_terminal::call())).unwrap().unwrap_err();
+
+    assert!(error.to_string().contains("Input/output error"), "{error}");
+}
+
+#[test]
+fn a_task_that_asks_at_the_terminal_sees_an_error_instead_of_waiting_for_ever() {
+    let (mut master, mut terminal) = (-1, -1);
+    // SAFETY: there is room for both numbers, and all else is left out; nobody else has these descriptors.
+    let (_master, terminal) = unsafe {
+        assert_eq!(libc::openpty(&mut master, &mut terminal, ptr::null_mut(), ptr::null(), ptr::null()), 0);
+        (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(terminal))
+    };
+    let mut host = Command::new(std::env::current_exe().unwrap());
+    host.args(["--ignored", "--exact", "hosts::a_host_at_a_terminal"]).stdin(terminal).stdout(Stdio::null());
+    // SAFETY: both are calls of the system and nothing else.
+    unsafe {
+        host.pre_exec(|| {
+            libc::setsid();
+            libc::ioctl(0, libc::TIOCSCTTY, 0);
+            Ok(())
+        });
+    }
+
+    let status = host.status().unwrap();
+
+    assert!(status.success(), "{status}");
 }
