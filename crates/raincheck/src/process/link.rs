@@ -524,17 +524,28 @@ impl Link {
 
     fn kill_by(&self, kill: impl FnOnce(Pid)) {
         // The number is the worker's as long as nobody has reaped it, which needs the same lock.
-        if let Some(child) = &*lock(&self.child)
+        if let Some(child) = &*self.child()
             && let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw)
         {
             kill(pid);
         }
     }
 
+    /// The process, if nobody has reaped it.
+    fn child(&self) -> MutexGuard<'_, Option<Child>> {
+        let mut child = lock(&self.child);
+        // This program may reap whatever ends, or let the system do that; then another process may have its number.
+        if self.end.as_ref().is_some_and(is_reaped) {
+            *child = None;
+        }
+        child
+    }
+
     /// Says whether the worker has ended, and how. Does not block.
     pub(super) fn try_reap(&self) -> Option<io::Result<ExitStatus>> {
-        let mut child = lock(&self.child);
-        match child.as_mut()?.try_wait() {
+        let mut child = self.child();
+        let Some(process) = &mut *child else { return Some(Err(io::ErrorKind::NotFound.into())) };
+        match process.try_wait() {
             Ok(None) => None,
             Ok(Some(status)) => {
                 *child = None;
@@ -550,7 +561,7 @@ impl Link {
 
     /// Blocks until the worker, which has been killed, has ended.
     pub(super) fn reap(&self) -> io::Result<ExitStatus> {
-        let child = lock(&self.child).take();
+        let child = self.child().take();
         child.ok_or(io::ErrorKind::NotFound)?.wait()
     }
 
@@ -614,9 +625,22 @@ fn end_of(child: &Child) -> Option<OwnedFd> {
     pidfd_open(pid, PidfdFlags::empty()).ok()
 }
 
+/// Whether the process is gone, and its number free.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn is_reaped(process: &OwnedFd) -> bool {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    waitid(WaitId::PidFd(process.as_fd()), look).is_err_and(|error| error == rustix::io::Errno::CHILD)
+}
+
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn end_of(_child: &Child) -> Option<OwnedFd> {
     None
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn is_reaped(_process: &OwnedFd) -> bool {
+    false
 }
 
 impl Peer for Link {

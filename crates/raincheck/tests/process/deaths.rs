@@ -147,7 +147,7 @@ fn cancelling_a_running_task_kills_it_and_one_that_waits_never_starts() {
 
 /// Lets the task that waits at the meeting go, and keeps whoever receives the answers from it from that one on, until
 /// what comes back is dropped.
-fn keep_from_receiving<T: Send + 'static>(opening: &TaskFuture<T>, meeting: &Meeting) -> mpsc::Sender<()> {
+pub(crate) fn keep_from_receiving<T: Send + 'static>(opening: &TaskFuture<T>, meeting: &Meeting) -> mpsc::Sender<()> {
     let (reached, reaches) = mpsc::channel();
     let (open, opens) = mpsc::channel();
     opening.on_done(move |_| {

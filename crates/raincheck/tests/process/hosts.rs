@@ -16,10 +16,12 @@ use std::{
 };
 
 use raincheck::{Blob, Executor, ProcessPool, Sender, TaskError, TaskFuture, channel};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, kill_process, setrlimit, waitpid};
 
 use crate::{
-    Meeting, TOO_LONG, area, claim, is_gone, meet, pid, run_alone,
+    Meeting, TOO_LONG, area, claim,
+    deaths::keep_from_receiving,
+    is_gone, meet, pid, run_alone,
     traps::{Harm, Stage, Trap, carry},
 };
 
@@ -258,4 +260,42 @@ fn a_task_that_asks_at_the_terminal_sees_an_error_instead_of_waiting_for_ever() 
     let status = host.status().unwrap();
 
     assert!(status.success(), "{status}");
+}
+
+/// Starts a process of this number, in a group of its own. `None` if the system does not give that number.
+fn start_as(number: u32) -> Option<process::Child> {
+    fs::write("/proc/sys/kernel/ns_last_pid", (number - 1).to_string()).ok()?;
+    let mut child = Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
+    if child.id() == number {
+        return Some(child);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    None
+}
+
+#[test]
+#[ignore = "only started by another test"]
+fn a_host_that_reaps_a_worker_whose_number_goes_to_another() {
+    let (pool, meeting) = (ProcessPool::new(2), Meeting::new());
+    let opening = pool.submit(meet::call(meeting.path(), 1));
+    let held = keep_from_receiving(&opening, &meeting);
+    let worker = claim(pool.submit(pid::call())).unwrap();
+    let number = Pid::from_raw(worker.try_into().unwrap()).unwrap();
+
+    kill_process(number, Signal::KILL).unwrap();
+    waitpid(Some(number), WaitOptions::empty()).unwrap();
+    // Where it cannot be had, there is nothing to see.
+    let Some(mut innocent) = start_as(worker) else { return };
+    drop(held);
+
+    assert!(pool.shutdown_timeout(TOO_LONG));
+    assert!(innocent.try_wait().unwrap().is_none(), "another process was killed");
+    innocent.kill().unwrap();
+    innocent.wait().unwrap();
+}
+
+#[test]
+fn no_other_process_is_killed_that_has_a_workers_number() {
+    run_alone("hosts::a_host_that_reaps_a_worker_whose_number_goes_to_another");
 }
