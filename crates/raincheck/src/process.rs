@@ -78,6 +78,9 @@ use crate::{
 /// processes that have made themselves a group of their own. A worker that is no longer needed, and told to go, leaves
 /// those running.
 ///
+/// A worker has nothing on its standard input, and what a task asks for at the terminal is an error; its standard output is
+/// this process's, and what it writes to stderr is passed on.
+///
 /// An `async` task is driven on its worker's thread, one at a time. With the feature `tokio` that is a runtime of one
 /// thread, so that tokio's sockets, timers and `spawn` work in it; what it has spawned goes on while later ones are
 /// driven.

@@ -372,10 +372,10 @@ mod tests {
     fn a_second_thread_does_not_listen_beside_the_first() {
         let (page, _file) = Page::new().unwrap();
 
-        assert_eq!(page.listen(), Some(Listener::Poller));
+        assert_eq!(page.listen(), Some(true));
         assert_eq!(page.listen(), None);
         assert!(page.rest(0));
-        assert_eq!(page.listen(), Some(Listener::Nobody));
+        assert_eq!(page.listen(), Some(false));
         page.leave_to_poller();
         assert!(page.is_polled());
     }

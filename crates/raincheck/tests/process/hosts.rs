@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::{self, Read},
+    io::{self, Read, Write},
     os::{
         fd::{FromRawFd, OwnedFd},
         unix::process::CommandExt,
@@ -35,7 +35,7 @@ fn value_told<T: Clone + Send + 'static>(task: &TaskFuture<T>) -> T {
 
 #[raincheck::task]
 fn speak_up() -> u32 {
-    eprintln!("here I am");
+    writeln!(io::stderr(), "here I am").unwrap();
     process::id()
 }
 
