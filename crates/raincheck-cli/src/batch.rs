@@ -485,7 +485,7 @@ mod tests {
         (timeout, retries): (Option<Duration>, u32),
         inputs: impl IntoIterator<Item = u64>,
         way: &impl Way<Box<dyn InProcess>, u64, T>,
-    ) -> (Vec<u64>, [u64; 5], Exit) {
+    ) -> (Vec<u64>, [u64; 6], Exit) {
         let report = Report::open(Plan::silent(), interrupt).unwrap();
         let batch = Batch { report: &report, interrupt, timeout, retries, under_way: 2 };
         let mut taken = Vec::new();
@@ -508,7 +508,7 @@ mod tests {
     fn each_input_is_done_once_on_every_executor() {
         let inputs = || 0..100;
         let all: Vec<u64> = inputs().collect();
-        let expected = (all, [100, 0, 0, 0, 0], Exit::AllDone);
+        let expected = (all, [100, 0, 0, 0, 0, 0], Exit::AllDone);
 
         for name in [ExecutorName::Inline, ExecutorName::Thread, ExecutorName::Tokio] {
             let blocking = Blocking(|input, _: &_| done(input));
@@ -529,7 +529,7 @@ mod tests {
 
         let outcome = run(ExecutorName::Thread, &Interrupt::default(), (None, 5), 0..6, &way);
 
-        assert_eq!(outcome, (vec![0, 4, 5], [3, 1, 2, 0, 0], Exit::SomeFailed));
+        assert_eq!(outcome, (vec![0, 4, 5], [3, 1, 2, 0, 0, 0], Exit::SomeFailed));
     }
 
     #[test]
@@ -546,9 +546,9 @@ mod tests {
         };
         let run = |way| run(ExecutorName::Thread, &Interrupt::default(), (None, 2), [7], &way);
 
-        assert_eq!(run(way(3)), (vec![7], [1, 0, 0, 0, 0], Exit::AllDone));
+        assert_eq!(run(way(3)), (vec![7], [1, 0, 0, 0, 0, 0], Exit::AllDone));
         assert_eq!(attempts.swap(0, Ordering::Relaxed), 3);
-        assert_eq!(run(way(99)), (vec![], [0, 0, 1, 0, 0], Exit::SomeFailed));
+        assert_eq!(run(way(99)), (vec![], [0, 0, 1, 0, 0, 0], Exit::SomeFailed));
         assert_eq!(attempts.load(Ordering::Relaxed), 3);
     }
 
@@ -564,7 +564,7 @@ mod tests {
         let limit = Some(Duration::from_millis(20));
         let outcome = run(ExecutorName::Tokio, &Interrupt::default(), (limit, 0), 0..3, &way);
 
-        assert_eq!(outcome, (vec![0, 2], [2, 0, 0, 1, 0], Exit::SomeFailed));
+        assert_eq!(outcome, (vec![0, 2], [2, 0, 0, 1, 0, 0], Exit::SomeFailed));
     }
 
     #[test]
@@ -611,7 +611,7 @@ mod tests {
 
         let outcome = run(ExecutorName::Thread, &interrupt, (None, 0), [0], &way);
 
-        assert_eq!(outcome, (vec![], [0, 0, 0, 0, 1], Exit::Interrupted(Signal::Terminate)));
+        assert_eq!(outcome, (vec![], [0, 0, 0, 0, 1, 0], Exit::Interrupted(Signal::Terminate)));
         drop(never);
     }
 
@@ -630,7 +630,7 @@ mod tests {
         let limit = Some(Duration::from_millis(20));
         let outcome = run(ExecutorName::Thread, &Interrupt::default(), (limit, 0), 0..3, &way);
 
-        assert_eq!(outcome, (vec![1, 2], [2, 0, 0, 1, 0], Exit::SomeFailed));
+        assert_eq!(outcome, (vec![1, 2], [2, 0, 0, 1, 0, 0], Exit::SomeFailed));
         drop(never);
     }
 

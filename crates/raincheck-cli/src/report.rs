@@ -228,7 +228,7 @@ impl Report {
             told.readers().notes.tell(line.into());
         });
         if let Some(what) = typed {
-            shared.readers().notes.tell(format!("reading from this terminal: {what}; Ctrl-D ends it"));
+            shared.readers().notes.tell(reading(what));
         }
         Ok(Self {
             shared,
@@ -508,6 +508,17 @@ impl Readers {
             timeline.read(event, &self.jobs);
         }
     }
+}
+
+/// Says that this is read from the terminal, if stdin is one, for a command that runs no jobs and has no report.
+pub(crate) fn tell_reading(what: &str, verbosity: Verbosity) {
+    if verbosity > Verbosity::Quiet && io::stdin().is_terminal() {
+        anstream::eprintln!("{}", reading(what));
+    }
+}
+
+fn reading(what: &str) -> String {
+    format!("reading from this terminal: {what}; Ctrl-D ends it")
 }
 
 fn cannot_create(path: &Path, error: io::Error) -> Error {

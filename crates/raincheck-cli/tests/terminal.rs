@@ -21,11 +21,13 @@ fn who_is_waited_for_at_a_terminal_is_told_and_sees_what_he_types() {
     let cases = [
         ("run -j1 echo", "a\n", "inputs, one on each line"),
         ("run -j1 echo :::: -", "a\n", "inputs, one on each line"),
+        ("run --dry-run echo", "a\n", "inputs, one on each line"),
         ("run -j1 --pipe cat", "a\n", "what the commands are given"),
         ("hash", "a\n", "what is to be hashed"),
         ("hash --files-from -", "no-such-file\n", "names of files"),
         ("hash --check", "a\n", "a list of sums"),
         ("fetch -i -", "not-a-url\n", "a list of URLs, one on each line"),
+        ("fetch --dry-run -i -", "http://h/a\n", "a list of URLs, one on each line"),
         ("logs -", log, "a log"),
     ];
     for (args, typed, what) in cases {
@@ -38,7 +40,7 @@ fn who_is_waited_for_at_a_terminal_is_told_and_sees_what_he_types() {
 
 #[test]
 fn nothing_is_said_of_the_terminal_where_it_is_not_read() {
-    for args in ["run -j1 echo ::: a", "hash no-such-file", "logs", "fetch -q -i -"] {
+    for args in ["run -j1 echo ::: a", "run --dry-run echo ::: a", "hash no-such-file", "logs", "fetch -q -i -"] {
         let shown = shown(args, "");
 
         assert!(!shown.contains("from this terminal"), "{args}: {shown}");

@@ -325,7 +325,7 @@ mod tests {
         retries: u32,
         inputs: Slow,
         work: impl Fn(u64, &Attempt) -> Tried<()> + Sync,
-    ) -> [u64; 5] {
+    ) -> [u64; 6] {
         let report = Report::open(Plan::silent(), interrupt).unwrap();
         let batch = Batch { report: &report, interrupt, timeout: None, retries, under_way: 2 };
         let executor = executors::make_here(name, NonZeroUsize::new(2).unwrap()).unwrap();
@@ -349,7 +349,7 @@ mod tests {
                 done(input, attempt)
             });
 
-            assert_eq!((counts, sum.into_inner()), ([1000, 0, 0, 0, 0], 499_500), "{name:?}");
+            assert_eq!((counts, sum.into_inner()), ([1000, 0, 0, 0, 0, 0], 499_500), "{name:?}");
         }
     }
 
@@ -364,7 +364,7 @@ mod tests {
                     later.give([50], true);
                 });
 
-                assert_eq!(run(name, &Interrupt::default(), 0, inputs, done), [51, 0, 0, 0, 0], "{name:?}");
+                assert_eq!(run(name, &Interrupt::default(), 0, inputs, done), [51, 0, 0, 0, 0, 0], "{name:?}");
             });
         }
     }
@@ -385,7 +385,7 @@ mod tests {
                 _ => done(input, attempt),
             });
 
-            assert_eq!((counts, attempts.into_inner()), ([3, 0, 1, 0, 0], 2), "{name:?}");
+            assert_eq!((counts, attempts.into_inner()), ([3, 0, 1, 0, 0, 0], 2), "{name:?}");
         }
     }
 
@@ -401,7 +401,7 @@ mod tests {
                 done(input, attempt)
             });
 
-            assert_eq!(counts, [1, 0, 0, 0, 0], "{name:?}");
+            assert_eq!(counts, [1, 0, 0, 0, 0, 0], "{name:?}");
         }
     }
 }

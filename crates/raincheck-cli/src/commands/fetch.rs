@@ -48,6 +48,9 @@ use crate::report::{self, Report, figures};
 
 const NOTHING: &str = "there was nothing to fetch: no URL was given";
 
+/// What is read from a terminal.
+const A_LIST: &str = "a list of URLs, one on each line";
+
 /// So many lines are read ahead.
 const AHEAD: usize = 1024;
 
@@ -147,7 +150,11 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
     let known = Arc::new(Known::new(&args.dir, journal, names));
     let total = Plan::count(args.urls.len(), &args.inputs);
     let mut plan = Plan::open(args.urls, &args.inputs, common, Arc::clone(&known), past)?;
+    let reads_stdin = args.inputs.iter().any(|list| list.as_os_str() == "-");
     if args.dry_run {
+        if reads_stdin {
+            report::tell_reading(A_LIST, talk.verbosity());
+        }
         return show(plan);
     }
     let interrupt = Interrupt::install()?;
@@ -173,8 +180,8 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
     let page = args.page.as_deref().map(Page::new).transpose()?;
 
     let mut told = args.report.plan("Downloads", talk);
-    if args.inputs.iter().any(|list| list.as_os_str() == "-") {
-        told = told.reading_stdin("a list of URLs, one on each line");
+    if reads_stdin {
+        told = told.reading_stdin(A_LIST);
     }
     let tells_more = told.records.is_some();
     let report = Arc::new(
@@ -278,7 +285,7 @@ fn show(mut plan: Plan) -> Result<Exit, Error> {
                 anstream::eprintln!("{}", crate::paint::Paint::for_stderr().warning(&text));
                 continue;
             }
-            Planned::Bad { what, why, .. } => {
+            Planned::Refused { place: what, why } | Planned::Bad { what, why, .. } => {
                 exit = Exit::SomeFailed;
                 anstream::eprintln!("{}", crate::paint::Paint::for_stderr().warning(&format!("`{what}`: {why}")));
                 continue;

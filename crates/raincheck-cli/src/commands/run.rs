@@ -53,7 +53,7 @@ use crate::batch::feed::{Feed, Produce};
 use crate::error::{Error, Exit, cannot_write_output};
 use crate::executors;
 use crate::interrupt::{self, Interrupt};
-use crate::report::{Report, figures};
+use crate::report::{self, Report, figures};
 
 /// Inputs are read so many ahead; the number of all is known as soon as the last one is among them.
 const AHEAD: usize = 10_000;
@@ -235,6 +235,9 @@ pub(crate) fn run(args: RunArgs, talk: Talk) -> Result<Exit, Error> {
     let (mut maker, syntax) = open(&args, &command, sources)?;
     let plan = CommandPlan::new(given(&args, command.clone()), &syntax)?;
     if args.dry_run {
+        if reads_stdin {
+            report::tell_reading(args.what_is_read(), talk.verbosity());
+        }
         return dry_run(maker, &plan);
     }
     if let Some(nice) = args.nice {
@@ -272,7 +275,7 @@ fn execute(args: &RunArgs, talk: Talk, interrupt: &Interrupt, prepared: Prepared
         shown = shown.sharing_the_terminal();
     }
     if reads_stdin {
-        shown = shown.reading_stdin(if args.pipe { "what the commands are given" } else { "inputs, one on each line" });
+        shown = shown.reading_stdin(args.what_is_read());
     }
     let report = Report::open(shown, interrupt)?;
     let keeper = Keeper::start();
@@ -485,6 +488,11 @@ fn cannot_tell(trouble: Trouble, joblog: Option<&Path>) -> Error {
 }
 
 impl RunArgs {
+    /// What someone types where stdin is a terminal.
+    fn what_is_read(&self) -> &'static str {
+        if self.pipe { "what the commands are given" } else { "inputs, one on each line" }
+    }
+
     fn mode(&self) -> Mode {
         match (self.line_buffer, self.ungroup) {
             (true, _) => Mode::Lines,

@@ -80,13 +80,16 @@ pub(crate) enum Status {
     NotFound,
     Failed,
     TimedOut,
-    /// It was stopped, or never begun, because the user or another job said so.
+    /// It was stopped, or taken up and never begun, because the user or another job said so.
     Cancelled,
+    /// Nobody took it up: it is none that could be, or the user had asked to stop.
+    NotBegun,
 }
 
 impl Status {
     /// Every status, in the order in which they are listed to the user.
-    pub(crate) const ALL: [Self; 5] = [Self::Done, Self::NotFound, Self::Failed, Self::TimedOut, Self::Cancelled];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Done, Self::NotFound, Self::Failed, Self::TimedOut, Self::Cancelled, Self::NotBegun];
 
     /// The word for the eye.
     pub(crate) fn word(self) -> &'static str {
@@ -96,6 +99,7 @@ impl Status {
             Self::Failed => "failed",
             Self::TimedOut => "timed out",
             Self::Cancelled => "cancelled",
+            Self::NotBegun => "not begun",
         }
     }
 
@@ -107,6 +111,7 @@ impl Status {
             Self::Failed => "failed",
             Self::TimedOut => "timed-out",
             Self::Cancelled => "cancelled",
+            Self::NotBegun => "not-begun",
         }
     }
 }

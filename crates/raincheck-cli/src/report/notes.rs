@@ -71,7 +71,7 @@ impl Notes {
                     self.pending.push(format!("not found `{label}`"));
                 }
             }
-            Status::NotFound | Status::Failed | Status::TimedOut | Status::Cancelled => {
+            Status::NotFound | Status::Failed | Status::TimedOut | Status::Cancelled | Status::NotBegun => {
                 self.failures += 1;
                 if self.verbosity < Verbosity::Verbose && self.failures > MOST_FAILURES {
                     if self.failures == MOST_FAILURES + 1 {

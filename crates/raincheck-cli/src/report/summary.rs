@@ -75,10 +75,10 @@ impl Summary {
     pub(crate) fn verdict(&self, paint: Paint, after: After<'_>) -> Vec<String> {
         let After { interrupted, summarized, list } = after;
         let failed = self.not_done() - if self.expects_cancelled { 0 } else { self.count(Status::Cancelled) };
-        let begun = self.styles.iter().map(Tally::all).sum::<u64>();
-        let not_begun = if interrupted { self.styles.iter().map(Tally::not_begun).sum() } else { 0 };
-        let not_done = self.not_done() + not_begun;
-        let of_all = format!("{not_done} of {}", figures::count(begun + not_begun, "job"));
+        let told = self.styles.iter().map(Tally::all).sum::<u64>();
+        let left = self.left(interrupted);
+        let not_done = self.not_done() + left;
+        let of_all = format!("{not_done} of {}", figures::count(told + left, "job"));
         let all_is_known = self.styles.iter().all(|tally| tally.expected.is_some());
         let ended = if all_is_known { "interrupted" } else { "interrupted before all inputs were read" };
         let mut lines = match (interrupted, not_done) {
@@ -103,7 +103,8 @@ impl Summary {
     pub(crate) fn json(&self, at: Duration, interrupted: bool) -> String {
         let mut counts = serde_json::Map::new();
         for status in Status::ALL {
-            counts.insert(status.key().into(), self.count(status).into());
+            let left = if status == Status::NotBegun { self.left(interrupted) } else { 0 };
+            counts.insert(status.key().into(), (self.count(status) + left).into());
         }
         let bytes: u64 = self.styles.iter().map(|tally| tally.bytes).sum();
         let at = at.as_secs_f64();
@@ -111,12 +112,17 @@ impl Summary {
             .to_string()
     }
 
+    /// How many were left when the user asked to stop.
+    fn left(&self, interrupted: bool) -> u64 {
+        if interrupted { self.styles.iter().map(Tally::left).sum() } else { 0 }
+    }
+
     fn not_done(&self) -> u64 {
         let fine = |status| match status {
             Status::Done => true,
             Status::NotFound => self.expects_not_found,
             Status::Cancelled => self.expects_cancelled,
-            Status::Failed | Status::TimedOut => false,
+            Status::Failed | Status::TimedOut | Status::NotBegun => false,
         };
         Status::ALL.iter().filter(|status| !fine(**status)).map(|status| self.count(*status)).sum()
     }
@@ -129,6 +135,8 @@ impl Summary {
             _ if all_are(Status::TimedOut) => "timed out",
             1 if all_are(Status::NotFound) => "was not found",
             _ if all_are(Status::NotFound) => "were not found",
+            1 if all_are(Status::NotBegun) => "was not begun",
+            _ if all_are(Status::NotBegun) => "were not begun",
             1 => "was not done",
             _ => "were not done",
         }
@@ -152,22 +160,21 @@ impl Tally {
     }
 
     /// How many of those that are expected nobody took up.
-    fn not_begun(&self) -> u64 {
+    fn left(&self) -> u64 {
         self.expected.unwrap_or_default().saturating_sub(self.all())
     }
 
     fn line(&self, named: bool, interrupted: bool) -> String {
         let took = self.ended.saturating_sub(self.began);
-        let not_begun = if interrupted { self.not_begun() } else { 0 };
-        let all = self.all() + not_begun;
+        let left = if interrupted { self.left() } else { 0 };
+        let all = self.all() + left;
+        let count = |status| self.count(status) + if status == Status::NotBegun { left } else { 0 };
         let mut line = if named { format!("{}: ", self.name) } else { String::new() };
         line += &match self.count(Status::Done) {
             done if done == all => format!("{} done in {}", figures::count(done, "job"), figures::seconds(took)),
             _ => {
-                let counts = Status::ALL.iter().filter(|status| self.count(**status) > 0);
-                let counts = counts.map(|status| format!("{} {}", self.count(*status), status.word()));
-                let rest = (not_begun > 0).then(|| format!("{not_begun} not begun"));
-                let counts: Vec<_> = counts.chain(rest).collect();
+                let counts = Status::ALL.into_iter().filter(|status| count(*status) > 0);
+                let counts: Vec<_> = counts.map(|status| format!("{} {}", count(status), status.word())).collect();
                 format!("{} in {}: {}", figures::count(all, "job"), figures::seconds(took), counts.join(", "))
             }
         };
@@ -267,6 +274,31 @@ mod tests {
         );
         assert_eq!(summary.verdict(Paint::Plain, INTERRUPTED).len(), 1, "why is known");
         assert_eq!(summary.exit(Some(Signal::Terminate)), Exit::Interrupted(Signal::Terminate));
+    }
+
+    #[test]
+    fn programs_are_told_what_was_not_begun() {
+        let summary = after(&[&[style(0, ""), expected(5)][..], &one_done_and_one_cancelled()].concat());
+        let not_begun = |interrupted| {
+            let told: serde_json::Value = serde_json::from_str(&summary.json(Duration::ZERO, interrupted)).unwrap();
+            told["jobs"]["not-begun"].as_u64()
+        };
+
+        assert_eq!((not_begun(true), not_begun(false)), (Some(3), Some(0)));
+    }
+
+    #[test]
+    fn what_was_not_begun_has_not_failed() {
+        let one =
+            after(&[submitted(0, "l:1"), ended(5, 0, Status::NotBegun, "no URL"), submitted(1, "a"), done(9, 1, 0)]);
+        let two = after(
+            &[&[style(0, ""), expected(3), submitted(0, "l:1")][..], &[ended(5, 0, Status::NotBegun, "")]].concat(),
+        );
+
+        assert_eq!(one.styles(false), ["2 jobs in 9 ms: 1 done, 1 not begun"]);
+        assert_eq!(one.verdict(Paint::Plain, After::default()), ["warning: 1 of 2 jobs was not begun"]);
+        assert_eq!(one.exit(None), Exit::SomeFailed);
+        assert_eq!(two.styles(true), ["3 jobs in 5 ms: 3 not begun"], "the line, and what an interrupt has left");
     }
 
     #[test]

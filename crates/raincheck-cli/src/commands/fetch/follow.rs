@@ -72,7 +72,15 @@ impl Follow {
         }
     }
 
-    /// Tells of what cannot be fetched: a line, or an entry, which can be tried again.
+    /// Tells of a line that cannot be followed.
+    pub(super) fn refused(&self, place: &str, why: String) {
+        if let Some(failed) = &self.failed {
+            failed.remark(place, &why);
+        }
+        self.not_planned(place, Outcome::not_done(Status::NotBegun, why));
+    }
+
+    /// Tells of what cannot be fetched, and whether that can be tried again.
     pub(super) fn bad(&self, what: &str, why: String, entry: Option<&str>) {
         match (&self.failed, entry) {
             (Some(failed), Some(entry)) => failed.write(&why, entry),

@@ -45,7 +45,12 @@ pub(super) enum Planned {
     There {
         url: String,
     },
-    /// A line that cannot be followed, or a file that is in the way.
+    /// A line that cannot be followed.
+    Refused {
+        place: String,
+        why: String,
+    },
+    /// A file that is in the way, or what its site keeps from robots.
     Bad {
         what: String,
         why: String,
@@ -439,7 +444,7 @@ impl Produce for Plan {
                 },
                 Found::Problem(Problem { place, what, hint, .. }) => {
                     let why = hint.map_or_else(|| what.clone(), |hint| format!("{what}; {hint}"));
-                    return Ok(Some(Planned::Bad { what: place.to_string(), why, entry: None }));
+                    return Ok(Some(Planned::Refused { place: place.to_string(), why }));
                 }
                 Found::Unused { place, option } => {
                     let text = format!("{place}: the option `{option}` means nothing here, and is passed over");
@@ -629,6 +634,7 @@ mod tests {
         let word = |planned: &Planned| match planned {
             Planned::Fetch(_) => "fetch",
             Planned::There { .. } => "there",
+            Planned::Refused { .. } => "refused",
             Planned::Bad { .. } => "bad",
             Planned::Warning(_) => "warning",
         };
@@ -797,6 +803,6 @@ mod tests {
         let folder = Folder::new();
 
         let planned = folder.plan("ftp://h/a\nhttp://h/b\n  gid=3\nnonsense\n", folder.common());
-        assert_eq!(words(&planned), ["bad", "warning", "fetch", "bad"]);
+        assert_eq!(words(&planned), ["refused", "warning", "fetch", "refused"]);
     }
 }

@@ -89,6 +89,7 @@ impl Source for Planner {
                     self.follow.not_planned(&url, outcome);
                 }
                 Planned::Warning(text) => self.report.warn(text),
+                Planned::Refused { place, why } => self.follow.refused(&place, why),
                 Planned::Bad { what, why, entry } => self.follow.bad(&what, why, entry.as_deref()),
             }
         }

@@ -25,13 +25,13 @@ const MOST_TITLES: usize = 2000;
 const LIGHT: &str = "\
 .card{fill:#fff;stroke:#d5dce4}.track{fill:#f2f5f8}.grid{stroke:#d9e0e8}.text{fill:#1c2733}.mute{fill:#5b6876}
 .total{fill:#1c2733;stroke:#f2f5f8}.speed{fill:#1d6fbf;stroke:#f2f5f8}.end{stroke:#1c2733}
-.done{fill:#2f80d0}.not-found{fill:#eda32b}.failed{fill:#d6404e}.timed-out{fill:#8658c4}.cancelled{fill:#98a4b1}.retried{fill:#f2bd8e}
+.done{fill:#2f80d0}.not-found{fill:#eda32b}.failed{fill:#d6404e}.timed-out{fill:#8658c4}.cancelled,.not-begun{fill:#98a4b1}.retried{fill:#f2bd8e}
 .on{fill:#fff}.on-not-found,.on-retried{fill:#3a2503}";
 
 const DARK: &str = "\
 .card{fill:#10161d;stroke:#2b3541}.track{fill:#19212b}.grid{stroke:#2c3744}.text{fill:#e8eef4}.mute{fill:#94a3b3}
 .total{fill:#e8eef4;stroke:#19212b}.speed{fill:#6db5f7;stroke:#19212b}.end{stroke:#e8eef4}
-.done{fill:#4495e6}.not-found{fill:#f0b24a}.failed{fill:#e85a66}.timed-out{fill:#a57fdd}.cancelled{fill:#6f7c8a}.retried{fill:#b98455}
+.done{fill:#4495e6}.not-found{fill:#f0b24a}.failed{fill:#e85a66}.timed-out{fill:#a57fdd}.cancelled,.not-begun{fill:#6f7c8a}.retried{fill:#b98455}
 .on{fill:#fff}.on-not-found,.on-retried{fill:#1e1300}";
 
 const SHAPES: &str = "\
