@@ -42,6 +42,7 @@ use self::fate::{Fate, Fault, fingerprint};
 pub(crate) use self::flags::has_flag;
 use self::limit::Limiter;
 pub(crate) use self::options::{Delay, ServerOptions, Share};
+use crate::error::reason;
 
 /// A running server.
 ///
@@ -217,11 +218,11 @@ impl fmt::Display for StartError {
             Self::Address(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
                 write!(f, "another program listens on `{address}` already")
             }
-            Self::Address(address, error) => write!(f, "cannot listen on `{address}`: {error}"),
+            Self::Address(address, error) => write!(f, "cannot listen on `{address}`: {}", reason(error)),
             Self::Shares(sum) => {
                 write!(f, "`--error-rate`, `--cut-rate` and `--stall-rate` add up to {sum}, which is more than 1")
             }
-            Self::System(error) => write!(f, "cannot start the server: {error}"),
+            Self::System(error) => write!(f, "cannot start the server: {}", reason(error)),
         }
     }
 }

@@ -486,7 +486,8 @@ fn bad_lines_and_dead_hosts_are_told_and_the_rest_goes_on() {
 
     let told = stderr(&output);
     assert_eq!((output.status.code(), run.names()), (Some(1), vec!["a".into()]), "{told}");
-    assert!(told.contains("not of http or https") && told.contains("refused"), "{told}");
+    assert!(told.contains("list:2` not begun: `ftp://h/x` is not of http or https"), "{told}");
+    assert!(told.contains("refused") && told.contains("1 done, 1 failed, 1 not begun"), "{told}");
 }
 
 /// Files of which one, after the first few, does not come until the program is gone; says when it is asked for.
@@ -933,4 +934,41 @@ fn what_is_no_folder_is_told() {
     }
     let output = run.fetch(&["-d", "/dev/null", "http://127.0.0.1:1/a"]);
     assert!(stderr(&output).contains("`/dev/null` is not a folder"), "{}", stderr(&output));
+}
+
+#[test]
+fn what_cannot_be_used_is_named_before_anything_is_fetched() {
+    let run = Run::new();
+    let no_pem = run.dir.path().join("no.pem");
+    fs::write(&no_pem, "nonsense\n").unwrap();
+    let no_pem = no_pem.to_str().unwrap();
+    for (args, told) in [
+        (&["--ca", no_pem][..], format!("cannot use `{no_pem}`: no certificate in the PEM")),
+        (&["--cert", no_pem, "--key", no_pem], format!("cannot use `{no_pem}` and `{no_pem}`: ")),
+        (&["--cookies", no_pem], format!("cannot use `{no_pem}`: line 1 is no cookie")),
+        (&["--netrc=/no/such"], "cannot read `/no/such`: No such file or directory\n".into()),
+        (
+            &["--save-cookies", "/no/such/cookies"],
+            "cannot write `/no/such/cookies`: No such file or directory\n".into(),
+        ),
+        (&["--page", "page.txt"], "its name must end in .html".into()),
+    ] {
+        let output = run.fetch(&[args, &["http://127.0.0.1:1/a"]].concat());
+
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(&told), "{args:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn saved_cookies_stay_as_they_are_until_all_is_over() {
+    let (server, run) = (Server::of_files(1), Run::new());
+    let jar = run.dir.path().join("jar");
+    fs::write(&jar, "h.org\tFALSE\t/\tFALSE\t0\ta\tb\n").unwrap();
+    let jar = jar.to_str().unwrap();
+
+    let output = run.fetch(&["-b", jar, "-c", jar, &server.url("/a")]);
+
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(fs::read_to_string(jar).unwrap().contains("h.org"));
 }

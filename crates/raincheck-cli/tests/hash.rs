@@ -316,6 +316,7 @@ fn links_in_a_tree_are_followed_where_asked_and_one_that_leads_back_is_told() {
     fs::write(dir.path().join("sub/file"), "x").unwrap();
     std::os::unix::fs::symlink(outside.path(), dir.path().join("link")).unwrap();
     std::os::unix::fs::symlink("..", dir.path().join("sub/back")).unwrap();
+    std::os::unix::fs::symlink("no-such", dir.path().join("sub/gone")).unwrap();
     let names = |output: &Output| {
         let text = String::from_utf8_lossy(&output.stdout);
         text.lines().map(|line| line[66..].to_string()).collect::<Vec<_>>()
@@ -328,6 +329,7 @@ fn links_in_a_tree_are_followed_where_asked_and_one_that_leads_back_is_told() {
     assert_eq!((names(&following), following.status.code()), (vec!["./link".into(), "./sub/file".into()], Some(1)));
     let told = String::from_utf8_lossy(&following.stderr);
     assert!(told.contains("`./sub/back` failed: it leads back to `.`"), "{told}");
+    assert!(told.contains("`./sub/gone` failed: No such file or directory\n"), "{told}");
 }
 
 #[test]

@@ -603,3 +603,30 @@ fn a_reader_that_goes_ends_it_quietly() {
     assert_eq!(output.status.code(), Some(141));
     assert_eq!(text(&output.stderr), "");
 }
+
+#[test]
+fn a_timeline_that_finds_no_room_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    // No file may grow, as if the disk were full.
+    command.args(["-c", "ulimit -f 0; trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_raincheck")]);
+    command.args(["run", "--timeline", "t.svg", "true", ":::", "a"]);
+
+    let output = command.current_dir(dir.path()).output().unwrap();
+
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("cannot write `t.svg`: File too large"), "{}", text(&output.stderr));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_input_that_is_a_whole_file_does_not_fill_the_screen() {
+    let mut child = raincheck(&["echo"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&b"name\0".repeat(100_000)).unwrap();
+
+    let output = child.wait_with_output().unwrap();
+
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    assert!(told.len() < 10_000 && told.contains("`-0` reads inputs"), "{} bytes: {}", told.len(), &told[..1000]);
+}

@@ -121,7 +121,7 @@ pub(crate) struct FetchArgs {
     #[command(flatten)]
     report: ReportOptions,
     /// Draw how fast it went, how long answers took and which hosts failed when, to FILE
-    #[arg(long, value_name = "FILE.html", help_heading = "Seeing what happens")]
+    #[arg(long, value_name = "FILE.html", value_parser = html, help_heading = "Seeing what happens")]
     page: Option<PathBuf>,
 }
 
@@ -231,6 +231,14 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
             }
             Ok(exit)
         }
+    }
+}
+
+fn html(path: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(path);
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some(ending) if ["html", "htm"].contains(&&*ending.to_lowercase()) => Ok(path),
+        _ => Err("its name must end in .html".into()),
     }
 }
 

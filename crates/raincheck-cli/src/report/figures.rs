@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// So many characters of a name are told. A whole file may pass for one, where it should have been cut at NUL bytes.
+const LONGEST: usize = 1000;
+
 /// A length of time: `340 ms`, `1.23 s`, `12.3 s`, `3 min 20 s`, `2 h 5 min`.
 pub(crate) fn seconds(time: Duration) -> String {
     let seconds = time.as_secs_f64();
@@ -70,6 +73,14 @@ pub(crate) fn shown(name: &str) -> String {
     text
 }
 
+/// The same in a line of text, where what is very long is cut off.
+pub(crate) fn in_short(name: &str) -> String {
+    match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => shown(&name[..end]) + "\u{2026}",
+        None => shown(name),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +101,13 @@ mod tests {
         let shown = [0, 999, 1_000, 45_200_000, 999_960, u64::MAX].map(bytes);
 
         assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "45.2 MB", "1.0 MB", "18.4 EB"]);
+    }
+
+    #[test]
+    fn a_name_that_is_a_whole_file_is_cut_off() {
+        assert_eq!(in_short("a\0"), "a\\u{0}");
+        assert_eq!(in_short(&"\u{e9}".repeat(1000)).chars().count(), 1000);
+        assert_eq!(in_short(&"\0".repeat(1_000_000)), "\\u{0}".repeat(1000) + "\u{2026}");
     }
 
     #[test]

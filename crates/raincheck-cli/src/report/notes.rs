@@ -82,7 +82,7 @@ impl Notes {
                 let word = outcome.status.word();
                 let text = match &outcome.detail {
                     // Nothing is said twice: `not found: not found`.
-                    Some(detail) if detail != word => format!("`{label}` {word}: {}", figures::shown(detail)),
+                    Some(detail) if detail != word => format!("`{label}` {word}: {}", figures::in_short(detail)),
                     _ => format!("`{label}` {word}"),
                 };
                 self.pending.push(self.paint.warning(&text));
@@ -100,11 +100,11 @@ impl Reader for Notes {
         let Some(record) = jobs.get(*job) else { return };
         match moment {
             Moment::Retrying { attempt, wait, reason } if self.verbosity >= Verbosity::Verbose => {
-                let label = figures::shown(&record.label);
-                let (reason, wait) = (figures::shown(reason), figures::seconds(*wait));
+                let label = figures::in_short(&record.label);
+                let (reason, wait) = (figures::in_short(reason), figures::seconds(*wait));
                 self.pending.push(format!("retrying `{label}` in {wait}: attempt {attempt} failed: {reason}"));
             }
-            Moment::Finished(outcome) => self.finished(&figures::shown(&record.label), outcome),
+            Moment::Finished(outcome) => self.finished(&figures::in_short(&record.label), outcome),
             Moment::Submitted { .. } | Moment::Started(_) | Moment::Progress { .. } | Moment::Retrying { .. } => {}
         }
     }

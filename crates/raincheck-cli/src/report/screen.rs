@@ -19,7 +19,7 @@ pub(crate) enum ProgressMode {
     Bar,
     /// A line every few seconds
     Plain,
-    /// Every event as one JSON object per line
+    /// Every event as one JSON object per line, and at the end how many jobs ended in which way, or were not begun
     Json,
     /// Nothing, and no summary: what fails is told still
     None,

@@ -68,9 +68,8 @@ impl TimelineFile {
             Form::Html => html::draw(timeline),
             Form::Trace => trace::draw(timeline),
         };
-        fs::write(&unfinished, text)?;
-        fs::rename(&unfinished, &self.path).inspect_err(|_| {
-            // The rename failed and says why; that the leftover stays is not worth a second error.
+        fs::write(&unfinished, text).and_then(|()| fs::rename(&unfinished, &self.path)).inspect_err(|_| {
+            // It is told what failed; that the leftover stays is not worth a second error.
             let _ = fs::remove_file(&unfinished);
         })
     }

@@ -6,7 +6,7 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -25,8 +25,9 @@ use super::{
     split::{Came, Opening, Piece, Rest, Split, Strip, Target, range_of},
 };
 
-/// How much more has come before it is told again.
+/// How much more has come before it is told again, or how much later it is.
 pub(super) const BETWEEN_NEWS: u64 = 256 * 1024;
+const NEWS_OF_SLOW_ONES: Duration = Duration::from_millis(200);
 /// A body that nobody wants is read up to here, so that its connection can be used again.
 const WORTH_READING: u64 = 64 * 1024;
 const WORTH_WAITING: Duration = Duration::from_secs(1);
@@ -411,7 +412,7 @@ impl Run {
         on_disk: &impl Fn(&mut Job, &Response) -> Result<bool, FetchError>,
         failed: &impl Fn(io::Error) -> FetchError,
     ) -> Result<(), FetchError> {
-        let mut told = draft.bytes();
+        let (mut told, mut told_at) = (draft.bytes(), Instant::now());
         let mut begun = false;
         while let Some(piece) = response.chunk().await? {
             if let Some(hasher) = &mut hasher {
@@ -423,8 +424,8 @@ impl Run {
             }
             let bytes = piece.len();
             draft.write(piece).map_err(failed)?;
-            if draft.bytes() - told >= BETWEEN_NEWS {
-                told = draft.bytes();
+            if draft.bytes() - told >= BETWEEN_NEWS || told_at.elapsed() >= NEWS_OF_SLOW_ONES {
+                (told, told_at) = (draft.bytes(), Instant::now());
                 self.watch.moved(&job.download, told);
             }
             self.throttle(bytes).await;

@@ -66,7 +66,7 @@ pub trait Watch: Send + Sync {
         let _ = (download, lane, attempt);
     }
 
-    /// So many bytes have come, in this attempt. Told now and then, and not for small bodies.
+    /// So many bytes have come, in this attempt. Told now and then, and not for small bodies, unless they are slow.
     fn moved(&self, download: &Download, bytes: u64) {
         let _ = (download, bytes);
     }

@@ -78,9 +78,16 @@ impl Tls {
             .map_err(|_| failed("the name cannot be in a certificate".into()))?;
         connector.connect(name, stream).await.map_err(|error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => failed("closed in the middle of the handshake".into()),
+            _ if is_no_tls(&error) => failed("what answers there does not speak TLS; is it `http://`?".into()),
             _ => failed(error.to_string()),
         })
     }
+}
+
+/// Whether what came was no message of TLS, as when a server answers in the clear.
+fn is_no_tls(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(inner, Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)))
 }
 
 /// Whether both sides agreed on HTTP/2.

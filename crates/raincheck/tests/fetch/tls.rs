@@ -150,6 +150,7 @@ fn a_server_that_speaks_no_tls_is_an_error_of_tls() {
     let error = fetched(Request::get(&url).unwrap()).unwrap_err();
 
     assert_eq!(error.kind(), "tls");
+    assert!(error.to_string().ends_with("is it `http://`?"), "{error}");
 }
 
 #[test]

@@ -3,7 +3,11 @@
 use std::{
     fs::{self, File},
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::Duration,
 };
 
 use raincheck::{
@@ -89,4 +93,33 @@ fn what_must_not_appear_does_not_and_fails() {
     let error = FetchError::Invalid { reason: "not noted".into() };
     assert_eq!(*refuses.0.lock().unwrap(), [error.clone(), error]);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn of_a_slow_body_it_is_told_how_far_it_is() {
+    struct News(Mutex<mpsc::Sender<u64>>);
+
+    impl Watch for News {
+        fn moved(&self, _: &Download, bytes: u64) {
+            let _ = self.0.lock().unwrap().send(bytes);
+        }
+    }
+
+    let (tells, told) = mpsc::channel();
+    let told = Mutex::new(told);
+    let server = Server::new(move |peer| {
+        peer.request();
+        peer.send("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n");
+        // Byte by byte, until that is news.
+        while let Err(RecvTimeoutError::Timeout) = told.lock().unwrap().recv_timeout(Duration::from_millis(10)) {
+            peer.send("x");
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+
+    fetch(&server, folder.path(), &Arc::new(News(Mutex::new(tells))));
+
+    for name in ["a", "b"] {
+        assert!(fs::metadata(folder.path().join(name)).unwrap().len() < 256 * 1024);
+    }
 }

@@ -1,6 +1,6 @@
 //! How requests are made and answers taken: the options that become a client and a way to download.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use raincheck::fetch::{Client, ClientBuilder, Cookies, Credentials, Downloads, F
 use super::list::size;
 use super::robots;
 use crate::args::{duration, number, number_within};
-use crate::error::Error;
+use crate::error::{Error, reason};
 
 /// How requests are made.
 #[derive(clap::Args, Clone, Debug)]
@@ -88,7 +88,7 @@ pub(super) struct RequestOptions {
     /// Give up on a server that sends nothing for so long
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     idle_timeout: Duration,
-    /// Give up on an attempt that takes longer than this in all
+    /// Give up on a download whose attempt takes longer than this in all
     #[arg(long, visible_alias = "timeout", value_name = "DURATION", value_parser = duration)]
     max_time: Option<Duration>,
 }
@@ -119,7 +119,7 @@ pub(super) struct PaceOptions {
     /// No piece is smaller than this
     #[arg(long, value_name = "SIZE", default_value = "8M", value_parser = size)]
     segment_size: u64,
-    /// Try again so many times what may go away: 429 and 5xx, time limits, lost connections, bodies cut off
+    /// Try again so many times what may go away: 429 and 5xx, time limits but --max-time, lost connections, bodies cut off
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = number::<u32>)]
     retries: u32,
     /// Try again after these statuses too, as in 403,404
@@ -173,8 +173,8 @@ impl RequestOptions {
         }
         builder = match &self.netrc {
             None => builder,
-            Some(None) => builder.own_netrc().map_err(unusable)?,
-            Some(Some(path)) => builder.netrc(path).map_err(unusable)?,
+            Some(None) => builder.own_netrc().map_err(unreadable)?,
+            Some(Some(path)) => builder.netrc(path).map_err(unreadable)?,
         };
         if let Some(proxy) = &self.proxy {
             builder = builder.proxy(Proxy::new(proxy).map_err(unusable)?);
@@ -186,10 +186,10 @@ impl RequestOptions {
             builder = builder.resolve(host, *port, addresses.iter().copied());
         }
         if let Some(ca) = &self.ca {
-            builder = builder.root_certificates(&read(ca)?).map_err(unusable)?;
+            builder = builder.root_certificates(&read(ca)?).map_err(unusable_in(&[ca]))?;
         }
         if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
-            builder = builder.client_certificate(&read(cert)?, &read(key)?).map_err(unusable)?;
+            builder = builder.client_certificate(&read(cert)?, &read(key)?).map_err(unusable_in(&[cert, key]))?;
         }
         if self.insecure {
             builder = builder.insecure();
@@ -226,8 +226,18 @@ impl RequestOptions {
         }
         let cookies = match &self.cookies {
             None => Cookies::new(),
-            Some(path) => Cookies::from_netscape(&String::from_utf8_lossy(&read(path)?)).map_err(unusable)?,
+            Some(path) => {
+                Cookies::from_netscape(&String::from_utf8_lossy(&read(path)?)).map_err(unusable_in(&[path]))?
+            }
         };
+        if let Some(path) = &self.save_cookies {
+            // Better now than when all is fetched. What is in it stays until then.
+            OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(path)
+                .map_err(|error| Error::usage(format!("cannot write `{}`", path.display())).because(error))?;
+        }
         let kept = self.save_cookies.clone().map(|path| (cookies.clone(), path));
         Ok((builder.cookies(cookies), kept))
     }
@@ -287,6 +297,17 @@ impl Made {
 
 fn unusable(error: FetchError) -> Error {
     Error::usage(error.to_string())
+}
+
+/// What is in these files cannot be used.
+fn unusable_in(files: &[&PathBuf]) -> impl Fn(FetchError) -> Error {
+    let names: Vec<_> = files.iter().map(|file| format!("`{}`", file.display())).collect();
+    move |error| Error::usage(format!("cannot use {}", names.join(" and "))).because(error)
+}
+
+/// The error names the file.
+fn unreadable(error: FetchError) -> Error {
+    Error::usage(format!("cannot read {}", reason(&error)))
 }
 
 fn header(text: &str) -> Result<(String, String), String> {

@@ -389,8 +389,13 @@ impl Plan {
             None => ours.is_some(),
         };
         // What was empty has what this run has brought, and no two of its files have one name.
-        let is_there = !self.common.was_empty && fs::symlink_metadata(path()).is_ok();
+        let there = if self.common.was_empty { None } else { fs::symlink_metadata(path()).ok() };
+        let is_there = there.is_some();
         match existing {
+            _ if there.is_some_and(|there| there.is_dir()) => bad(
+                download.request().url(),
+                format!("there is a folder `{}`, where the file is to be", path().display()),
+            ),
             Existing::Replace => Planned::Fetch(Box::new(download.replace(true))),
             _ if !is_there => Planned::Fetch(Box::new(download)),
             Existing::Fail => bad(download.request().url(), format!("there is a file `{}` already", path().display())),
@@ -762,6 +767,18 @@ mod tests {
         assert_eq!(with(Existing::Keep), ["there", "there"]);
         assert_eq!(with(Existing::Replace), ["fetch", "fetch"]);
         assert_eq!(with(Existing::Check), ["fetch", "fetch"]);
+    }
+
+    #[test]
+    fn a_folder_is_no_file_that_was_there_already() {
+        let folder = Folder::new();
+        fs::create_dir(folder.0.path().join("a")).unwrap();
+
+        for existing in [Existing::Skip, Existing::Keep, Existing::Check, Existing::Replace, Existing::Fail] {
+            let planned = folder.plan("http://h/a\n", Common { existing, ..folder.common() });
+            let [Planned::Bad { why, .. }] = &planned[..] else { panic!("{existing:?}: {planned:?}") };
+            assert!(why.starts_with("there is a folder `"), "{why}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! not protected. Links that are named are followed; links that are met are not, unless asked for. Within a folder the
 //! order is that of the names' bytes, so that it is the same everywhere.
 
+use std::error::Error as StdError;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -204,6 +205,15 @@ fn lines_of(mut lines: impl BufRead, ending: Ending, mut take: impl FnMut(&[u8])
     }
 }
 
+/// What the system said. The walk wraps that in a sentence that names the path again.
+fn innermost(error: &io::Error) -> String {
+    let mut innermost: &(dyn StdError + 'static) = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
 /// Which path an error of the walk is about, and what is the matter.
 fn reason(folder: &Path, error: &ignore::Error) -> (PathBuf, String) {
     match error {
@@ -212,7 +222,7 @@ fn reason(folder: &Path, error: &ignore::Error) -> (PathBuf, String) {
         ignore::Error::Loop { ancestor, child } => {
             (child.clone(), format!("it leads back to `{}`, which it lies in", ancestor.display()))
         }
-        ignore::Error::Io(error) => (folder.into(), error.to_string()),
+        ignore::Error::Io(error) => (folder.into(), innermost(error)),
         other => (folder.into(), other.to_string()),
     }
 }

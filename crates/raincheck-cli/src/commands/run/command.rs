@@ -95,7 +95,9 @@ impl Plan {
     pub(super) fn prepare(&self, values: Values<'_>) -> Result<Command, String> {
         let argv = self.argv(values);
         if argv.iter().any(|word| word.contains(&0)) {
-            return Err("there is a NUL byte in it, which no command can be given".into());
+            return Err(
+                "there is a NUL byte in it, which no command can be given; `-0` reads inputs that end with one".into(),
+            );
         }
         let mut words = argv.into_iter().map(OsString::from_vec);
         let name = words.next().unwrap_or_default();

@@ -21,6 +21,8 @@ use super::keeper::{Keeper, Place};
 
 /// How often it is looked whether what is left of a group has gone.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+/// What is killed is gone a moment later, and lets go of its files and ports only then; but a broken disk may hold it for ever.
+const DYING: Duration = Duration::from_secs(1);
 
 /// Everything that runs, by slot.
 pub(super) struct Table {
@@ -302,9 +304,15 @@ pub(super) fn processes() -> impl Iterator<Item = Process> {
 
 /// Waits until nothing is left of a group whose leader has gone; ends the rest by force when it is time.
 fn sweep(group: Pid, due: Instant) {
+    let mut is_killed = false;
     while lives(group) {
-        if Instant::now() >= due {
-            return tell(group, Signal::KILL);
+        let now = Instant::now();
+        if now >= due && !is_killed {
+            tell(group, Signal::KILL);
+            is_killed = true;
+        }
+        if now >= due + DYING {
+            return;
         }
         thread::sleep(BETWEEN_LOOKS);
     }
