@@ -403,7 +403,8 @@ fn one_ctrl_c_ends_what_would_never_end() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    // Standard input stays open, so that it is still being read.
+    // Standard input stays open, so that it is still being read; waiting for the child would close it.
+    let _open = child.stdin.take();
     assert!(lines.any(|line| line.contains(r#""event":"started""#)));
 
     let asked = peer("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
