@@ -285,6 +285,11 @@ impl Report {
         self.bar.clone()
     }
 
+    /// What was not begun is to be told, as after an interrupt.
+    pub(crate) fn cut_short(&self) {
+        self.shared.readers().summary.cut_short();
+    }
+
     /// Shows a line above the progress, unless the user wants quiet.
     pub(crate) fn note(&self, line: impl Into<String>) {
         self.shared.readers().notes.tell(line.into());

@@ -630,3 +630,26 @@ fn an_input_that_is_a_whole_file_does_not_fill_the_screen() {
     let told = text(&output.stderr);
     assert!(told.len() < 10_000 && told.contains("`-0` reads inputs"), "{} bytes: {}", told.len(), &told[..1000]);
 }
+
+#[test]
+fn where_output_finds_no_room_all_that_is_not_done_is_counted() {
+    let full = fs::File::create("/dev/full").unwrap();
+
+    let output = raincheck(&["-j1", "echo", ":::", "1", "2", "3", "4", "5"]).stdout(full).output().unwrap();
+
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("5 of 5 jobs were not done") && told.contains("cannot write to stdout: No space"), "{told}");
+}
+
+#[test]
+fn what_an_earlier_run_has_done_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |inputs: &[&str]| {
+        let mut command = raincheck(&["--joblog", "log", "--resume", "true", ":::"]);
+        text(&command.args(inputs).current_dir(dir.path()).output().unwrap().stderr)
+    };
+
+    assert!(!run(&["a", "b"]).contains("before"));
+    assert!(run(&["a", "b", "c"]).contains("2 jobs were run before, and skipped\n1 job done"));
+}

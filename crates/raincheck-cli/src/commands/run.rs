@@ -27,6 +27,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -308,6 +309,7 @@ fn execute(args: &RunArgs, talk: Talk, interrupt: &Interrupt, prepared: Prepared
         (false, _) => AHEAD,
     };
     let total = maker.count();
+    let skipped = Arc::clone(&maker.done.skipped);
     let feed = Feed::start(maker, ahead, total)?;
     let trouble = feed.trouble();
     jobs.state.follow(feed.stop(), feed.watch_total());
@@ -331,11 +333,18 @@ fn execute(args: &RunArgs, talk: Talk, interrupt: &Interrupt, prepared: Prepared
         return Err(cannot_write_output(io::ErrorKind::BrokenPipe.into()));
     }
     let halted = jobs.state.is_halted();
+    if halted || trouble_of_ours.is_some() {
+        report.cut_short();
+    }
     if halted {
         report.note("stopped early, as `--halt` says");
         if args.halt.0.is_some_and(|halt| halt.is_met(jobs.state.tally())) {
             report.expect_cancelled();
         }
+    }
+    let skipped = skipped.load(Ordering::Relaxed);
+    if skipped > 0 {
+        report.note(format!("{} run before, and skipped", figures::count_of(skipped, "job was", "jobs were")));
     }
     let exit = report.finish();
     if let Some(trouble) = trouble_of_ours {

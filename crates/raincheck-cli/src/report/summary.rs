@@ -17,6 +17,8 @@ pub(crate) struct Summary {
     /// Then it counts as done.
     expects_not_found: bool,
     expects_cancelled: bool,
+    /// What was left was not to be begun any more, without an interrupt.
+    cut_short: bool,
 }
 
 /// What comes before the verdict.
@@ -43,12 +45,17 @@ struct Tally {
 
 impl Summary {
     pub(crate) fn new(expects_not_found: bool) -> Self {
-        Self { styles: Vec::new(), expects_not_found, expects_cancelled: false }
+        Self { styles: Vec::new(), expects_not_found, expects_cancelled: false, cut_short: false }
     }
 
     /// What was cancelled counts as done.
     pub(crate) fn expect_cancelled(&mut self) {
         self.expects_cancelled = true;
+    }
+
+    /// What was not begun is told.
+    pub(crate) fn cut_short(&mut self) {
+        self.cut_short = true;
     }
 
     /// How many jobs ended in this way, in all styles together.
@@ -65,8 +72,9 @@ impl Summary {
         }
     }
 
-    /// What came of each style that ran anything, and of what was not begun if that was for an interrupt.
+    /// What came of each style that ran anything, and of what was not begun if it was to be ended early.
     pub(crate) fn styles(&self, interrupted: bool) -> Vec<String> {
+        let interrupted = interrupted || self.cut_short;
         let named = self.styles.len() > 1;
         self.styles.iter().filter(|tally| tally.all() > 0).map(|tally| tally.line(named, interrupted)).collect()
     }
@@ -76,7 +84,7 @@ impl Summary {
         let After { interrupted, summarized, list } = after;
         let failed = self.not_done() - if self.expects_cancelled { 0 } else { self.count(Status::Cancelled) };
         let told = self.styles.iter().map(Tally::all).sum::<u64>();
-        let left = self.left(interrupted);
+        let left = if self.expects_cancelled { 0 } else { self.left(interrupted) };
         let not_done = self.not_done() + left;
         let of_all = format!("{not_done} of {}", figures::count(told + left, "job"));
         let all_is_known = self.styles.iter().all(|tally| tally.expected.is_some());
@@ -112,9 +120,9 @@ impl Summary {
             .to_string()
     }
 
-    /// How many were left when the user asked to stop.
+    /// How many were left when it was to be ended early.
     fn left(&self, interrupted: bool) -> u64 {
-        if interrupted { self.styles.iter().map(Tally::left).sum() } else { 0 }
+        if interrupted || self.cut_short { self.styles.iter().map(Tally::left).sum() } else { 0 }
     }
 
     fn not_done(&self) -> u64 {
@@ -299,6 +307,17 @@ mod tests {
         assert_eq!(one.verdict(Paint::Plain, After::default()), ["warning: 1 of 2 jobs was not begun"]);
         assert_eq!(one.exit(None), Exit::SomeFailed);
         assert_eq!(two.styles(true), ["3 jobs in 5 ms: 3 not begun"], "the line, and what an interrupt has left");
+    }
+
+    #[test]
+    fn whatever_ends_it_early_what_was_not_begun_is_told() {
+        let mut summary = after(&[&[style(0, ""), expected(5)][..], &one_done_and_one_cancelled()].concat());
+        summary.cut_short();
+
+        assert_eq!(summary.styles(false), ["5 jobs in 1.00 s: 1 done, 1 cancelled, 3 not begun"]);
+        assert_eq!(summary.verdict(Paint::Plain, After::default()), ["warning: 4 of 5 jobs were not done"]);
+        summary.expect_cancelled();
+        assert!(summary.verdict(Paint::Plain, After::default()).is_empty(), "nobody needs them any more");
     }
 
     #[test]

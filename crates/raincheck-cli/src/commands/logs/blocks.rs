@@ -7,6 +7,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 
+use flate2::bufread::GzDecoder;
 use memchr::{memchr, memrchr};
 
 /// So much is unpacked at a time: as much as stays in a core's own cache until it is counted.
@@ -54,10 +55,31 @@ pub(crate) fn unpack<'r>(file: impl Read + 'r) -> io::Result<(Packing, Box<dyn R
     let packing = Packing::of(file.fill_buf()?);
     Ok(match packing {
         Packing::Plain => (packing, Box::new(file)),
-        Packing::Gzip => (packing, Box::new(flate2::bufread::MultiGzDecoder::new(file))),
+        Packing::Gzip => (packing, Box::new(Members(Some(GzDecoder::new(file))))),
         Packing::Zstd => (packing, Box::new(zstd::Decoder::with_buffer(file)?)),
         Packing::Bzip2 => (packing, Box::new(bzip2::bufread::MultiBzDecoder::new(file))),
     })
+}
+
+/// What is packed by gzip: one member after the other, and perhaps zeros behind the last one, as on tapes.
+struct Members<R>(Option<GzDecoder<R>>);
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.0 {
+            let read = member.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            let mut rest = self.0.take().map(GzDecoder::into_inner);
+            match rest.as_mut().map(BufRead::fill_buf).transpose()? {
+                None | Some([] | [0, ..]) => {}
+                Some([0x1f, ..]) => self.0 = rest.map(GzDecoder::new),
+                Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "what follows its end is no gzip")),
+            }
+        }
+        Ok(0)
+    }
 }
 
 /// What stands in a block.
@@ -157,6 +179,20 @@ mod tests {
 
     fn text(lines: usize) -> Vec<u8> {
         (0..lines).flat_map(|line| format!("line {line}, {}\n", line * 7919).into_bytes()).collect()
+    }
+
+    #[test]
+    fn what_follows_the_end_of_a_gzip_file_is_not_what_was_cut_off_of_it() {
+        let all = |rest: &[u8]| {
+            let packed = [&gzip(b"a\nb\n"), rest].concat();
+            let (lines, _, ended) = read(unpack(&packed[..]).unwrap().1);
+            (lines, ended.map_err(|error| error.to_string()))
+        };
+
+        assert_eq!(all(b""), (b"a\nb\n".to_vec(), Ok(())));
+        assert_eq!(all(&[0; 512]), (b"a\nb\n".to_vec(), Ok(())));
+        assert_eq!(all(b"more"), (b"a\nb\n".to_vec(), Err("what follows its end is no gzip".into())));
+        assert!(all(&gzip(b"c\n")[..9]).1.is_err(), "the next one is cut off");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::job::Input;
 use super::results::Folder;
@@ -45,6 +46,8 @@ pub(super) struct Done {
     pub(super) numbers: HashSet<u64>,
     /// By their results in this folder, with these names of columns.
     pub(super) results: Option<(PathBuf, Vec<Vec<u8>>)>,
+    /// How many of them have come so far.
+    pub(super) skipped: Arc<AtomicU64>,
 }
 
 impl Maker {
@@ -82,6 +85,7 @@ impl Produce for Maker {
             };
             self.number += 1;
             if self.done.has(self.number, &args) {
+                self.done.skipped.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
             self.turn += 1;
