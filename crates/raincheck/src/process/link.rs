@@ -21,7 +21,8 @@ use std::{
 use rustix::process::Pid;
 
 use super::{
-    Act, Core, kin, limits,
+    dispatch::{Act, Core},
+    kin, limits,
     page::Page,
     poller::{Interest, Poller},
     serve::Hello,
