@@ -1,9 +1,9 @@
 //! The clock: calls that are to be made at a given time.
 //!
 //! One thread serves the whole program. It is started by the first alarm, sleeps until the earliest one is due, and
-//! sleeps for ever when there is none. It makes none of the calls itself, since they may lead to the user's code, such as
-//! a callback, and all others would wait meanwhile. Other threads answer what has rung: one as a rule, more as long as
-//! those are held up, and none when there is nothing for some seconds.
+//! sleeps for ever when there is none. It makes no call itself that may lead to the user's code, such as a callback, since
+//! all others would wait meanwhile. Other threads answer what has rung: one as a rule, more as long as those are held up,
+//! and none when there is nothing for a second.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -29,6 +29,16 @@ type Key = (Instant, u64);
 
 type Ring = Box<dyn FnOnce() + Send>;
 
+/// Who makes the call.
+#[derive(Clone, Copy)]
+enum By {
+    /// The clock itself: it is quick.
+    #[cfg(all(feature = "process", unix))]
+    Clock,
+    /// One of those that answer.
+    Another,
+}
+
 #[derive(Default)]
 struct Timer {
     is_started: OnceLock<()>,
@@ -41,7 +51,7 @@ struct Timer {
 
 #[derive(Default)]
 struct Alarms {
-    due: BTreeMap<Key, Ring>,
+    due: BTreeMap<Key, (Ring, By)>,
     number: u64,
     /// What has rung and is not answered.
     rung: VecDeque<Ring>,
@@ -58,15 +68,17 @@ struct Alarms {
 const PATIENCE: Duration = Duration::from_millis(1);
 
 /// How long a thread waits for something to answer before it ends.
-const SPARE_TIME: Duration = Duration::from_secs(5);
+const SPARE_TIME: Duration = Duration::from_secs(1);
 
 /// Has `ring` called after `delay`, on a thread that is there for that.
 pub(crate) fn after(delay: Duration, ring: impl FnOnce() + Send + 'static) -> Alarm {
-    try_after(delay, ring).expect("the system can start one more thread, for the clock")
+    set(delay, Box::new(ring), By::Another).expect(CLOCK)
 }
 
-/// The same for one who can do without.
-fn try_after(delay: Duration, ring: impl FnOnce() + Send + 'static) -> io::Result<Alarm> {
+const CLOCK: &str = "the system can start one more thread, for the clock";
+
+/// Has `ring` called after `delay`; an error if there can be no clock.
+fn set(delay: Duration, ring: Ring, by: By) -> io::Result<Alarm> {
     // What lies beyond the clock's range never comes.
     let Some(when) = Instant::now().checked_add(delay) else { return Ok(Alarm(None)) };
     let timer = timer();
@@ -75,7 +87,7 @@ fn try_after(delay: Duration, ring: impl FnOnce() + Send + 'static) -> io::Resul
     let key = (when, alarms.number);
     alarms.number += 1;
     let is_earliest = alarms.due.first_key_value().is_none_or(|(first, _)| key < *first);
-    alarms.due.insert(key, Box::new(ring));
+    alarms.due.insert(key, (ring, by));
     drop(alarms);
     if is_earliest {
         timer.earlier.notify_one();
@@ -83,10 +95,10 @@ fn try_after(delay: Duration, ring: impl FnOnce() + Send + 'static) -> io::Resul
     Ok(Alarm(Some(key)))
 }
 
-/// Has `ring` called after `delay`, whatever happens meanwhile.
+/// Has `ring` called after `delay` by the clock itself, whatever happens meanwhile. It must be quick.
 #[cfg(all(feature = "process", unix))]
 pub(crate) fn later(delay: Duration, ring: impl FnOnce() + Send + 'static) {
-    std::mem::forget(after(delay, ring));
+    std::mem::forget(set(delay, Box::new(ring), By::Clock).expect(CLOCK));
 }
 
 impl Drop for Alarm {
@@ -129,8 +141,15 @@ impl Timer {
             if let Some(first) = alarms.due.first_entry()
                 && first.key().0 <= now
             {
-                let ring = first.remove();
-                self.have_answered(&mut alarms, ring);
+                match first.remove() {
+                    #[cfg(all(feature = "process", unix))]
+                    (ring, By::Clock) => {
+                        drop(alarms);
+                        panics::contain(ring);
+                        alarms = self.alarms();
+                    }
+                    (ring, By::Another) => self.have_answered(&mut alarms, ring),
+                }
             } else if alarms.patience.is_some_and(|end| end <= now) {
                 alarms = self.have_more_answer(alarms);
             } else {
@@ -212,7 +231,7 @@ pub(crate) struct TimeLimit {
 
 impl TimeLimit {
     pub(crate) fn start(limit: Duration, task: &Arc<dyn Inside>, host: Option<Arc<dyn Host>>) -> Outcome<Self> {
-        let alarm = try_after(limit, {
+        let ring = {
             let task = Arc::downgrade(task);
             let host = host.clone();
             move || {
@@ -226,7 +245,8 @@ impl TimeLimit {
                     host.unblocked();
                 }
             }
-        });
+        };
+        let alarm = set(limit, Box::new(ring), By::Another);
         let alarm = alarm.map_err(|error| TaskError::worker_lost(format!("nobody keeps its time: {error}")))?;
         Ok(Self { host, _alarm: alarm })
     }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     ffi::OsString,
-    io,
+    io, mem,
     ops::Range,
     sync::{Arc, Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError, Weak},
     thread::{self, ThreadId},
@@ -501,12 +501,8 @@ impl Core {
             end(&sent, link.lane, Err(error));
         }
         let id = link.id;
-        let this = Weak::clone(&self.this);
-        timer::later(grace, move || {
-            if let Some(this) = this.upgrade() {
-                this.kill_if_still_at(id, number);
-            }
-        });
+        // Nobody calls it off: it looks itself whether it is still due.
+        mem::forget(self.alarm(grace, move |core| core.kill_if_still_at(id, number)));
         if is_cancelled && !is_group { Cancel::Requested } else { Cancel::Stopped }
     }
 
