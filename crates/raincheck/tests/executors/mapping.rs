@@ -421,7 +421,7 @@ impl Long {
         let mut workers = self.0.lock().unwrap();
         workers.insert(thread::current().id());
         self.1.notify_all();
-        let limit = Duration::from_millis(50);
+        let limit = Duration::from_millis(200);
         let _workers = self.1.wait_timeout_while(workers, limit, |workers| workers.len() < 2).unwrap();
     }
 }
