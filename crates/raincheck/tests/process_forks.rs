@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader, Write},
     path::Path,
     process::{Command, Stdio},
     thread,
@@ -28,7 +28,7 @@ fn parent_that_forks() {
                 libc::pause();
             }
         },
-        child => println!("pids {worker} {child} "),
+        child => io::stdout().write_all(format!("pids {worker} {child}\n").as_bytes()).unwrap(),
     }
     thread::sleep(Duration::from_secs(30));
 }
