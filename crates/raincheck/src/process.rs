@@ -85,7 +85,7 @@ use crate::{
 /// run. What is different there:
 ///
 /// - Daemons are not found, as said above. Of a worker that ends while something it has started has its socket still,
-///   the end is heard only when that ends, too.
+///   the end is heard only when that ends, too. So it is if this process ends and one that it has forked does not.
 /// - The workers are started from the path of this program; if another program is there by then, they are that one, and
 ///   refused if it speaks another version of the protocol. On Linux they are always this one.
 /// - No `memory_ceiling`; and whether the system had no memory left when it killed a worker is not known, nor whether a
