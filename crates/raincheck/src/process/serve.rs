@@ -96,6 +96,8 @@ fn serve(mark: &str, parent: i32) -> io::Result<Never> {
     boot::arrange_signals();
     panics::note_places();
     let socket = UnixStream::from(take_stdin()?);
+    // Before the parent hears anything, so that it cannot have gone on to end unseen.
+    let end_of_parent = end_of(parent)?;
     (&socket).write_all(&greeting())?;
     let [page_file, bell, pollers_bell] = receive_descriptors(&socket)?;
     let page = Arc::new(Page::map(page_file.as_fd())?);
@@ -134,7 +136,7 @@ fn serve(mark: &str, parent: i32) -> io::Result<Never> {
                 Err(error) => worker.line.end_because_of(&error),
             }
         })?;
-    listen(bell, end_of(parent), &line)
+    listen(bell, end_of_parent, &line)
 }
 
 /// Takes the parent's socket from where it was put, and leaves nothing there for the tasks to read.
@@ -160,19 +162,21 @@ fn receive_descriptors(socket: &UnixStream) -> io::Result<[OwnedFd; 3]> {
 }
 
 /// Says when the parent ends, also if a process that it has forked has the other end of the pipe still. `None` if that
-/// cannot be known, and the pipe has to do.
+/// cannot be known, and the pipe has to do. An `Err` says that it has ended already.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn end_of(parent: i32) -> Option<OwnedFd> {
-    use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
-    let parent = Pid::from_raw(parent)?;
-    let end = pidfd_open(parent, PidfdFlags::empty()).ok()?;
-    // Whoever has its number now may not be it, if it has ended; but then this process has another parent.
-    (getppid() == Some(parent)).then_some(end)
+fn end_of(parent: i32) -> io::Result<Option<OwnedFd>> {
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    let Some(parent) = Pid::from_raw(parent) else { return Ok(None) };
+    match pidfd_open(parent, PidfdFlags::empty()) {
+        Ok(end) => Ok(Some(end)),
+        Err(error @ rustix::io::Errno::SRCH) => Err(error.into()),
+        Err(_) => Ok(None),
+    }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn end_of(_parent: i32) -> Option<OwnedFd> {
-    None
+fn end_of(_parent: i32) -> io::Result<Option<OwnedFd>> {
+    Ok(None)
 }
 
 /// The life of the main thread.
