@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{FetchArgs, FlagsArgs, HashArgs, LogsArgs, RunArgs, ServeArgs};
@@ -23,6 +24,25 @@ pub(crate) struct Cli {
     pub(crate) talk: Talk,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+}
+
+/// Reads the command line. If it is wrong, says so and ends the program.
+pub(crate) fn read() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| with_way_out(error).exit())
+}
+
+/// Other tools have `-o FILE`, or `-O`, for where a download goes.
+fn with_way_out(mut error: clap::Error) -> clap::Error {
+    let unknown = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(unknown)) if error.kind() == ErrorKind::UnknownArgument => unknown.as_str(),
+        _ => "",
+    };
+    let is_fetch = error.get(ContextKind::Usage).is_some_and(|usage| usage.to_string().contains("raincheck fetch"));
+    if is_fetch && matches!(unknown, "-o" | "-O" | "--output") {
+        let tip = "`--name` says what files are called, as in `--name a.pdf`, and `--dir` where they go";
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
 }
 
 /// What to do.

@@ -13,9 +13,7 @@ mod server;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let cli = args::read();
     commands::run(cli).unwrap_or_else(|error| error.tell()).into()
 }
