@@ -85,8 +85,9 @@ Examples:
   raincheck run --pipe --block 10M sort < big        cut stdin into blocks of whole lines
   raincheck run < commands.txt                       no command: each line is one, for the shell
 
-By its time limit, by --halt or by Ctrl-C, a job ends together with all that it has started: TERM,
-and KILL after --kill-after. What a job leaves running when it ends by itself is left alone.
+By its time limit, by --halt or by Ctrl-C, a job ends together with all that it has started, as
+far as that is still in its process group: TERM, and KILL after --kill-after. What a job leaves running
+when it ends by itself is left alone.
 
 The exit code is 0 if every job succeeded, 1 if not, 2 if the command line is wrong, and 130 after
 Ctrl-C.";
