@@ -72,6 +72,9 @@ pub(super) type GroupFuture<Out> = TaskFuture<Applied<Out>>;
 /// When a group that is waited for is late. One that has taken so long by then hands back what is left of it.
 pub(super) const LATE: Duration = Duration::from_millis(1);
 
+/// In how many parts for each worker.
+const PARTS: usize = 8;
+
 impl<In, Out> Common<In, Out> {
     pub(super) fn new(executor: Arc<dyn Executor>) -> Self {
         Self {
@@ -227,7 +230,7 @@ where
     }
 }
 
-/// Hands over anew what is left of a group, in parts that all workers together can do at a time.
+/// Hands over anew what is left of a group, in several parts for each worker: what takes long may stand together.
 fn hand_back<F, In, Out>(
     function: &Arc<F>,
     inputs: &mut vec::Drain<'_, In>,
@@ -240,7 +243,7 @@ where
     F: Fn(In) -> Out + Send + Sync + 'static,
 {
     // An executor that runs in the caller what it has no room for makes this go deeper, but never one input at a time.
-    let size = inputs.len().div_ceil(common.executor.workers().max(2));
+    let size = inputs.len().div_ceil(common.executor.workers().saturating_mul(PARTS));
     let mut rest = Vec::new();
     while inputs.len() > 0 {
         let mut part = common.inputs.take(size);
@@ -343,6 +346,9 @@ mod tests {
     use super::*;
     use crate::{ThreadPool, pieces::Whole};
 
+    /// How many inputs there are.
+    const ALL: u64 = 40;
+
     /// The first input of a group, which is late when it is done.
     fn late(n: u64) -> u64 {
         let start = Instant::now();
@@ -353,7 +359,7 @@ mod tests {
     fn applied(pool: &ThreadPool, piece: Option<Piece<u64>>) -> Applied<u64> {
         let common = Arc::new(Common::new(pool.core()));
         common.hurry(true);
-        Apply::new(Arc::new(late), Batch { inputs: (0..8).collect(), piece }, common).apply()
+        Apply::new(Arc::new(late), Batch { inputs: (0..ALL).collect(), piece }, common).apply()
     }
 
     fn sizes(applied: &Applied<u64>) -> (usize, Vec<usize>) {
@@ -370,16 +376,16 @@ mod tests {
     fn a_group_that_is_late_hands_back_its_rest() {
         let applied = applied(&ThreadPool::new(3), None);
 
-        assert_eq!(sizes(&applied), (1, vec![3, 3, 1]));
+        assert_eq!(sizes(&applied), (1, [vec![2; 19], vec![1]].concat()));
     }
 
     #[test]
     fn what_is_handed_back_keeps_its_place() {
         let pool = ThreadPool::new(2);
-        let mut whole = Whole::new(8).unwrap();
+        let mut whole = Whole::new(ALL as usize).unwrap();
 
-        let first = applied(&pool, whole.cut(8));
-        assert_eq!(sizes(&first), (1, vec![4, 3]));
+        let first = applied(&pool, whole.cut(ALL as usize));
+        assert_eq!(sizes(&first), (1, vec![3; 13]));
         for values in all(first) {
             match values {
                 Values::Placed(piece) => whole.join(piece),
@@ -387,7 +393,7 @@ mod tests {
             }
         }
 
-        assert_eq!(whole.into_vec(), (0..8).collect::<Vec<_>>());
+        assert_eq!(whole.into_vec(), (0..ALL).collect::<Vec<_>>());
     }
 
     #[test]
@@ -397,13 +403,13 @@ mod tests {
         common.hurry(true);
 
         for _ in 0..20 {
-            let mut inputs = common.inputs.take(8);
-            inputs.extend(0..8);
+            let mut inputs = common.inputs.take(ALL as usize);
+            inputs.extend(0..ALL);
             all(Apply::new(Arc::new(late), Batch { inputs, piece: None }, Arc::clone(&common)).apply());
         }
 
         // One for the group, and one for each of the parts, of which there are more if they are late, too.
-        assert!(common.inputs.0.lock().unwrap().len() <= 1 + 8);
+        assert!(common.inputs.0.lock().unwrap().len() <= 1 + 13 + 13);
     }
 
     #[test]
@@ -413,6 +419,6 @@ mod tests {
 
         let values = all(applied(&pool, None));
 
-        assert_eq!(values.iter().map(Values::len).sum::<usize>(), 8);
+        assert_eq!(values.iter().map(Values::len).sum::<usize>(), ALL as usize);
     }
 }
