@@ -1,27 +1,29 @@
 //! What tasks do to the workers they are in: each costs itself, and nobody else.
 #![expect(unsafe_code, reason = "that is how descriptors are used that belong to others")]
 
-use std::{path::Path, time::Duration};
+use std::{os::unix::process::CommandExt, path::Path, process::Command, time::Duration};
 
 use raincheck::{Executor, ProcessPool};
-use rustix::process::{getpgid, getppid, setpgid};
+use rustix::process::{Pid, setpgid};
 
 use crate::{Meeting, area, assert_gone, claim, meet};
 
 /// More than any worker has.
 const DESCRIPTORS: i32 = 64;
 
-/// Leaves the group that its worker leads for that of the parent.
+/// Leaves the group that its worker leads for that of a child.
 #[raincheck::task]
-fn join_the_parents_group(folder: &Path) {
-    setpgid(None, Some(getpgid(getppid()).unwrap())).unwrap();
+fn join_another_group(folder: &Path) {
+    let mut child = Command::new("sleep").arg("30").process_group(0).spawn().unwrap();
+    setpgid(None, Some(Pid::from_child(&child))).unwrap();
     meet(folder, 1);
+    child.wait().unwrap();
 }
 
 #[test]
 fn a_task_that_has_left_its_workers_group_is_killed_all_the_same() {
     let (pool, meeting) = (ProcessPool::new(1), Meeting::new());
-    let task = pool.submit(join_the_parents_group::call(meeting.path()));
+    let task = pool.submit(join_another_group::call(meeting.path()));
     meeting.wait_for(1);
     let worker = pool.pids()[0];
 
