@@ -224,8 +224,8 @@ impl ProcessPoolBuilder {
     }
 
     /// Gives each task so much processor time, in whole seconds, at least one. A task that uses it up is ended with its
-    /// worker, by SIGXCPU; [`Death::overran`] says so. What it starts has the same time again, each. In a
-    /// [`map`](Executor::map) each input has it.
+    /// worker, by SIGXCPU; [`Death::overran`](crate::Death::overran) says so. What it starts has the same time again,
+    /// each. In a [`map`](Executor::map) each input has it.
     #[cfg(not(target_os = "netbsd"))]
     #[must_use]
     pub fn processor_time(mut self, limit: Duration) -> Self {
@@ -234,8 +234,8 @@ impl ProcessPoolBuilder {
     }
 
     /// Gives each worker so many bytes of address space: what it maps counts, whether it is used or not. When it asks for
-    /// more it gets none, which ends it as a rule; [`Death::overran`] says so. The system must know `RLIMIT_AS`: Linux
-    /// does, macOS ignores it.
+    /// more it gets none, which ends it as a rule; [`Death::overran`](crate::Death::overran) says so. The system must know
+    /// `RLIMIT_AS`: Linux does, macOS ignores it.
     #[must_use]
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.limits.memory = Some(bytes);
