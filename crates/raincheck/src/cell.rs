@@ -138,7 +138,7 @@ impl Flags {
 
     /// The task's lock is held.
     fn set_cancel_on_drop(&self) {
-        self.0.store(self.0.load(Ordering::Relaxed) | CANCEL_ON_DROP, Ordering::Release);
+        self.0.fetch_or(CANCEL_ON_DROP, Ordering::Relaxed);
     }
 
     /// Notes that a waker was left by the caller's end.
@@ -536,10 +536,9 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
     }
 
     fn set_cancel_on_drop(&self) {
-        // Whoever else sets a flag holds the lock too, or is the caller.
-        let inner = self.inner.lock();
+        // Whoever settles the task sets its flags anew, and holds the lock meanwhile.
+        let _inner = self.inner.lock();
         self.flags.set_cancel_on_drop();
-        drop(inner);
     }
 
     fn help(self: Arc<Self>) -> bool {

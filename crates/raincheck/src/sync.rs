@@ -1,6 +1,11 @@
 //! The locks, atomics and threads that the core is built on: the standard library's, or loom's while loom explores
 //! every interleaving of them.
 
+use std::{
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
+
 #[cfg(not(raincheck_loom))]
 pub(crate) use std::{
     sync::{
@@ -70,6 +75,23 @@ impl<T> Brief<T> {
     pub(crate) fn into_inner(self) -> T {
         self.0.into_inner().expect(NOT_POISONED)
     }
+}
+
+/// Waits as long as `goes_on`, until the deadline at most. `None` if it still does then.
+pub(crate) fn wait_while<'a, T>(
+    changed: &Condvar,
+    mut guard: MutexGuard<'a, T>,
+    deadline: Option<Instant>,
+    goes_on: impl Fn(&T) -> bool,
+) -> Option<MutexGuard<'a, T>> {
+    while goes_on(&guard) {
+        guard = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+            None => changed.wait(guard).unwrap_or_else(PoisonError::into_inner),
+            Some(Duration::ZERO) => return None,
+            Some(rest) => changed.wait_timeout(guard, rest).unwrap_or_else(PoisonError::into_inner).0,
+        };
+    }
+    Some(guard)
 }
 
 /// What a thread has at hand for as long as it runs anything at all. What it drops at its end may be a pool or a future,

@@ -36,7 +36,7 @@ use crate::{
     setup::{Full, Setup, setup_methods, worker_methods},
     sync::{
         Apart, AtomicBool, Brief, Condvar, JoinHandle, Mutex, MutexGuard, NOT_POISONED, Ordering, elapsed, is_finished,
-        linger, lock, spawn, spin,
+        linger, lock, spawn, spin, wait_while,
     },
     task::Task,
 };
@@ -670,19 +670,9 @@ impl Executor for Core {
             return false;
         }
         context::blocking(|| {
-            let mut threads = lock(&self.threads);
-            while !threads.ending || threads.all > 0 {
-                threads = match deadline {
-                    None => self.ended.wait(threads).expect(NOT_POISONED),
-                    Some(deadline) => {
-                        let rest = deadline.saturating_duration_since(Instant::now());
-                        if rest.is_zero() {
-                            return false;
-                        }
-                        self.ended.wait_timeout(threads, rest).expect(NOT_POISONED).0
-                    }
-                };
-            }
+            let go_on = |threads: &Threads| !threads.ending || threads.all > 0;
+            let threads = wait_while(&self.ended, lock(&self.threads), deadline, go_on);
+            let Some(mut threads) = threads else { return false };
             // They are at their very end: this is so that they are gone when this returns.
             let handles = mem::take(&mut threads.handles);
             drop(threads);

@@ -24,6 +24,7 @@ use crate::{
     panics,
     queue::{Lanes, Queue},
     setup::{Full, Setup, setup_methods, worker_methods},
+    sync::wait_while,
     task::Task,
 };
 
@@ -439,22 +440,8 @@ impl Executor for Core {
         if context::is_at_home(self.home) {
             return false;
         }
-        context::blocking(|| {
-            let mut lot = self.lot();
-            while !lot.closed || lot.active > 0 {
-                lot = match deadline {
-                    None => self.ended.wait(lot).unwrap_or_else(PoisonError::into_inner),
-                    Some(deadline) => {
-                        let rest = deadline.saturating_duration_since(Instant::now());
-                        if rest.is_zero() {
-                            return false;
-                        }
-                        self.ended.wait_timeout(lot, rest).unwrap_or_else(PoisonError::into_inner).0
-                    }
-                };
-            }
-            true
-        })
+        let goes_on = |lot: &Lot| !lot.closed || lot.active > 0;
+        context::blocking(|| wait_while(&self.ended, self.lot(), deadline, goes_on).is_some())
     }
 
     fn core(&self) -> Arc<dyn Executor> {

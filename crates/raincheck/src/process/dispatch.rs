@@ -32,6 +32,7 @@ use crate::{
     queue::{Lanes, Queue},
     segment::{self, Attached},
     setup::{Full, Setup},
+    sync::wait_while,
     task::Task,
     timer::{self, Alarm},
 };
@@ -344,6 +345,14 @@ impl Core {
         }
     }
 
+    /// The same for all of them.
+    pub(super) fn settle_all(&self, lot: &mut Lot, acts: &mut Vec<Act>) {
+        let ids: Vec<u64> = lot.hands.keys().copied().collect();
+        for id in ids {
+            self.settle_idle(lot, id, acts);
+        }
+    }
+
     /// Gives an idle worker some of what waits with another one. It stays idle if there is none that anybody wants.
     fn relieve(&self, lot: &mut Lot, id: u64, acts: &mut Vec<Act>) {
         let takes = |hand: &Hand| hand.is_idle() && !hand.is_spent;
@@ -593,10 +602,7 @@ impl Executor for Core {
         let mut acts = Vec::new();
         let mut lot = self.lot();
         lot.closed = true;
-        let ids: Vec<u64> = lot.hands.keys().copied().collect();
-        for id in ids {
-            self.settle_idle(&mut lot, id, &mut acts);
-        }
+        self.settle_all(&mut lot, &mut acts);
         drop(lot);
         self.perform(acts, &[]);
         self.room.notify_all();
@@ -609,10 +615,7 @@ impl Executor for Core {
         let mut lot = self.lot();
         let mut tasks: Vec<Task> = lot.hands.values_mut().flat_map(take_back).collect();
         tasks.extend(lot.queue.take_all());
-        let ids: Vec<u64> = lot.hands.keys().copied().collect();
-        for id in ids {
-            self.settle_idle(&mut lot, id, &mut acts);
-        }
+        self.settle_all(&mut lot, &mut acts);
         drop(lot);
         self.perform(acts, &[]);
         self.room.notify_all();
@@ -624,22 +627,8 @@ impl Executor for Core {
         if self.is_needed_here() {
             return false;
         }
-        context::blocking(|| {
-            let mut lot = self.lot();
-            while !(lot.closed && lot.is_over()) {
-                lot = match deadline {
-                    None => self.ended.wait(lot).unwrap_or_else(PoisonError::into_inner),
-                    Some(deadline) => {
-                        let rest = deadline.saturating_duration_since(Instant::now());
-                        if rest.is_zero() {
-                            return false;
-                        }
-                        self.ended.wait_timeout(lot, rest).unwrap_or_else(PoisonError::into_inner).0
-                    }
-                };
-            }
-            true
-        })
+        let goes_on = |lot: &Lot| !(lot.closed && lot.is_over());
+        context::blocking(|| wait_while(&self.ended, self.lot(), deadline, goes_on).is_some())
     }
 
     fn core(&self) -> Arc<dyn Executor> {

@@ -134,13 +134,9 @@ impl Core {
         let mut acts = Vec::new();
         let mut lot = self.lot();
         lot.broken.get_or_insert_with(|| error.clone());
-        let mut tasks = lot.queue.take_all();
-        let ids: Vec<u64> = lot.hands.keys().copied().collect();
-        for id in ids {
-            let Some(hand) = lot.hands.get_mut(&id) else { continue };
-            tasks.extend(take_back(hand));
-            self.settle_idle(&mut lot, id, &mut acts);
-        }
+        let mut tasks: Vec<Task> = lot.hands.values_mut().flat_map(take_back).collect();
+        tasks.extend(lot.queue.take_all());
+        self.settle_all(&mut lot, &mut acts);
         drop(lot);
         self.room.notify_all();
         self.ended.notify_all();

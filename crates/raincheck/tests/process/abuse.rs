@@ -1,7 +1,7 @@
 //! What tasks do to the workers they are in: each costs itself, and nobody else.
 #![expect(unsafe_code, reason = "that is how descriptors are used that belong to others")]
 
-use std::{os::unix::process::CommandExt, path::Path, process::Command, time::Duration};
+use std::{os::unix::process::CommandExt, path::Path, process::Command};
 
 use raincheck::{Executor, ProcessPool};
 use rustix::process::{Pid, setpgid};
@@ -40,7 +40,9 @@ fn close_everything() {
         // SAFETY: it is not safe, and costs this process its life.
         unsafe { libc::close(number) };
     }
-    std::thread::sleep(Duration::from_secs(30));
+    loop {
+        std::thread::park();
+    }
 }
 
 #[test]
