@@ -412,17 +412,19 @@ fn workers_are_kept_busy<E: InProcess>(executor: impl Fn(usize) -> E) {
     assert_eq!(outcomes.count(), 9);
 }
 
-/// Which workers do something long. Each time lasts until two of them do, but not for ever.
+/// Which workers have done something long, and how often that was. Each time lasts until two of them do, but not for
+/// ever: at first for a moment, and then longer and longer, since the other worker may have to wait for the processor.
 #[derive(Default)]
-struct Long(Mutex<HashSet<ThreadId>>, Condvar);
+struct Long(Mutex<(HashSet<ThreadId>, u32)>, Condvar);
 
 impl Long {
     fn last(&self) {
-        let mut workers = self.0.lock().unwrap();
-        workers.insert(thread::current().id());
+        let mut begun = self.0.lock().unwrap();
+        begun.0.insert(thread::current().id());
+        begun.1 += 1;
         self.1.notify_all();
-        let limit = Duration::from_millis(200);
-        let _workers = self.1.wait_timeout_while(workers, limit, |workers| workers.len() < 2).unwrap();
+        let limit = Duration::from_millis(50) * begun.1.pow(2);
+        let _begun = self.1.wait_timeout_while(begun, limit, |(workers, _)| workers.len() < 2).unwrap();
     }
 }
 
@@ -473,7 +475,7 @@ fn long_inputs_are_shared_out(executor: &impl InProcess, behind: u32, values: fn
     };
 
     assert_eq!(values(executor.map(function, 0..all)), (0..all).collect::<Vec<_>>());
-    assert!(long.0.lock().unwrap().len() > 1, "one worker did all that is long");
+    assert!(long.0.lock().unwrap().0.len() > 1, "one worker did all that is long");
 }
 
 /// Runs any number of tasks at a time, if its word is taken for it.
