@@ -42,8 +42,8 @@ impl<T> Brief<T> {
         Held(self, PhantomData)
     }
 
-    pub(crate) fn into_inner(self) -> T {
-        self.value.into_inner()
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
     }
 
     #[inline]
@@ -112,7 +112,7 @@ mod tests {
                 scope.spawn(|| (0..STEPS).for_each(|_| *count.lock() += 1));
             }
         });
-        assert_eq!(count.into_inner(), 2 * STEPS);
+        assert_eq!(*count.lock(), 2 * STEPS);
     }
 }
 

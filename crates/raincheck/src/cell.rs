@@ -12,6 +12,7 @@ use std::{any::Any, mem, pin::Pin, sync::Arc, task::Waker, time::Duration};
 use crate::carry::{Away, Written};
 use crate::{
     context::{self, Home, Host},
+    counted::{Counted, widen},
     drive::Driven,
     error::{Outcome, TaskError},
     event::{Ending, Lane},
@@ -196,19 +197,16 @@ impl Terms for () {
 }
 
 /// A task as its caller sees it.
-pub(crate) trait Claim<T>: Send + Sync {
-    fn flags(&self) -> &Flags;
+pub(crate) trait Claim<T>: Inside {
     fn home(&self) -> Home;
-    /// What stands open inside it; `None` unless it is a scope's task.
-    fn open(&self) -> Option<&Open>;
     /// Whether a worker has taken it and it has no outcome yet.
     fn is_running(&self) -> bool;
     /// Why there is no value; `None` also while there is no outcome.
     fn error(&self) -> Option<TaskError>;
     /// Takes the outcome away. `None` if there is none yet, or no longer.
     fn claim(&self) -> Option<Outcome<T>>;
-    /// The same for who holds the caller's end no longer: without locking, if nobody else has to do with the task.
-    fn claim_and_leave(self: Arc<Self>) -> Option<Outcome<T>>;
+    /// The same without locking, for whom nobody else has to do with the task.
+    fn take_outcome(&mut self) -> Option<Outcome<T>>;
     /// Adds one who wants to know. Given back if the task is done already, so that the caller can act at once.
     fn watch(&self, watcher: Watcher<T>) -> Result<(), Watcher<T>>;
     /// Forgets those who no longer want to know.
@@ -216,27 +214,27 @@ pub(crate) trait Claim<T>: Send + Sync {
     fn cancel(&self) -> Cancel;
     /// Makes dropping the caller's end cancel the task.
     fn set_cancel_on_drop(&self);
-    /// Runs the task on this thread if nobody has taken it yet. Says whether it did.
-    fn help(self: Arc<Self>) -> bool;
+    /// Runs the task on this thread if nobody has taken it yet. Says whether it did. `this` is the task itself.
+    fn help(&self, this: &Counted<dyn Inside>) -> bool;
     /// How this thread can itself receive what another process sends about the task, instead of being woken for it.
     #[cfg(all(feature = "process", unix))]
     fn attend(&self) -> Option<Arc<dyn Away>>;
 }
 
-/// A task as an executor sees it.
-pub(crate) trait Runnable: Send + Sync {
+/// A task as an executor sees it. Where a method takes `this`, that is the task itself.
+pub(crate) trait Runnable: Inside {
     /// Starts the task, does it and finishes it, on this thread. Does nothing if it was cancelled.
-    fn run(self: Arc<Self>, lane: Lane);
+    fn run(&self, this: &Counted<dyn Inside>, lane: Lane);
     /// Whether the work is a future, which an async executor had better poll than block for.
     fn is_async(&self) -> bool;
     /// The same as `run`, without blocking.
-    fn drive(self: Arc<Self>, lane: Lane) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    fn drive(&self, this: Counted<dyn Inside>, lane: Lane) -> Pin<Box<dyn Future<Output = ()> + Send>>;
     /// Ends a task that has not started. Does nothing if it has.
     fn refuse(&self, error: TaskError);
     fn priority(&self) -> i32;
     /// A task whose worker is in another process.
     #[cfg(all(feature = "process", unix))]
-    fn remote(self: Arc<Self>) -> Arc<dyn Remote>;
+    fn remote(&self, this: Counted<dyn Inside>) -> Counted<dyn Remote>;
 }
 
 /// A task that another process runs, as its executor sees it.
@@ -252,13 +250,14 @@ pub(crate) trait Remote: Runnable {
     fn time_limit(&self) -> Option<Duration>;
     /// Takes note that a worker has started it. How long it may take comes back.
     fn begin(&self, lane: Lane) -> Option<Duration>;
-    fn progress(&self, done: u64);
     /// Hands in the outcome as it came from the worker: the value as it was written down, or why there is none.
     fn conclude(&self, answer: Outcome<&[u8]>);
 }
 
 /// A task as it sees itself while it runs, and as the clock sees it.
-pub(crate) trait Inside: Any + Send + Sync {
+pub(crate) trait Inside: Send + Sync {
+    /// The task as what it is.
+    fn as_any(&self) -> &dyn Any;
     fn flags(&self) -> &Flags;
     /// Ends the task as timed out, if it is still running. Says whether it was.
     fn overrun(&self, limit: Duration) -> bool;
@@ -373,9 +372,9 @@ impl<B: Body, X: Terms> Cell<B, B::Output, X> {
     }
 
     /// Runs the body and finishes the task, which this thread has started.
-    fn perform(self: Arc<Self>, body: B, lane: Lane) {
+    fn perform(&self, this: &Counted<dyn Inside>, body: B, lane: Lane) {
         self.terms.started(lane);
-        let limit = match self.keep_time(context::host) {
+        let limit = match self.keep_time(this, context::host) {
             Ok(limit) => limit,
             Err(error) => {
                 discard(body);
@@ -383,34 +382,30 @@ impl<B: Body, X: Terms> Cell<B, B::Output, X> {
                 return;
             }
         };
-        let inside: Arc<dyn Inside> = self;
-        // The task is moved in and out, since counting one more reference costs as much as a small task.
-        let entered = context::enter(inside);
-        let outcome = body.perform();
-        let this: Arc<dyn Any + Send + Sync> = entered.leave();
-        let this = this.downcast::<Self>().expect("it comes out as it went in");
-        let is_in_time = this.settle(outcome);
+        let outcome = context::inside(this, || body.perform());
+        let is_in_time = self.settle(outcome);
         if let Some(limit) = limit
             && !is_in_time
         {
             limit.overrun_is_over();
         }
-        // If nobody else holds it, a value goes here that nobody will claim.
-        discard(this);
     }
 }
 
 impl<B: Body, X: Terms> Cell<B, B::Output, X> {
     /// Has the clock end the task that starts here when its time is up, if there is a limit.
-    fn keep_time(self: &Arc<Self>, host: impl FnOnce() -> Option<Arc<dyn Host>>) -> Outcome<Option<TimeLimit>> {
+    fn keep_time(
+        &self,
+        this: &Counted<dyn Inside>,
+        host: impl FnOnce() -> Option<Arc<dyn Host>>,
+    ) -> Outcome<Option<TimeLimit>> {
         let Some(limit) = self.terms.time_limit() else { return Ok(None) };
-        let inside = Arc::clone(self) as Arc<dyn Inside>;
-        TimeLimit::start(limit, &inside, host()).map(Some)
+        TimeLimit::start(limit, this, host()).map(Some)
     }
 }
 
 /// Answers for a task whose future is dropped on the way, as a runtime does that is shut down.
-struct Lifeline<B: Body, X: Terms>(Arc<Cell<B, B::Output, X>>);
+struct Lifeline<B: Body, X: Terms>(Counted<Cell<B, B::Output, X>>);
 
 impl<B: Body, X: Terms> Drop for Lifeline<B, X> {
     fn drop(&mut self) {
@@ -433,16 +428,8 @@ fn wake<T>(waiting: Vec<Watcher<T>>) {
 }
 
 impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
-    fn flags(&self) -> &Flags {
-        &self.flags
-    }
-
     fn home(&self) -> Home {
         self.home
-    }
-
-    fn open(&self) -> Option<&Open> {
-        self.terms.open()
     }
 
     fn is_running(&self) -> bool {
@@ -469,11 +456,8 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
         }
     }
 
-    fn claim_and_leave(self: Arc<Self>) -> Option<Outcome<B::Output>> {
-        match Arc::try_unwrap(self) {
-            Ok(cell) => cell.inner.into_inner().stage.into_outcome(),
-            Err(this) => Claim::claim(&*this),
-        }
+    fn take_outcome(&mut self) -> Option<Outcome<B::Output>> {
+        mem::replace(&mut self.inner.get_mut().stage, Stage::Claimed).into_outcome()
     }
 
     fn watch(&self, watcher: Watcher<B::Output>) -> Result<(), Watcher<B::Output>> {
@@ -541,14 +525,14 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
         self.flags.set_cancel_on_drop();
     }
 
-    fn help(self: Arc<Self>) -> bool {
+    fn help(&self, this: &Counted<dyn Inside>) -> bool {
         // A future is polled by whoever knows how to wait for what it awaits.
         if B::ASYNC {
             return false;
         }
         let Some(body) = self.start() else { return false };
         let lane = context::lane().unwrap_or(Lane::new(0));
-        self.perform(body, lane);
+        self.perform(this, body, lane);
         true
     }
 
@@ -562,9 +546,9 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
 }
 
 impl<B: Body, X: Terms> Runnable for Cell<B, B::Output, X> {
-    fn run(self: Arc<Self>, lane: Lane) {
+    fn run(&self, this: &Counted<dyn Inside>, lane: Lane) {
         if let Some(body) = self.start() {
-            self.perform(body, lane);
+            self.perform(this, body, lane);
         }
     }
 
@@ -572,21 +556,21 @@ impl<B: Body, X: Terms> Runnable for Cell<B, B::Output, X> {
         B::ASYNC
     }
 
-    fn drive(self: Arc<Self>, lane: Lane) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let lifeline = Lifeline(self);
+    fn drive(&self, this: Counted<dyn Inside>, lane: Lane) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let lifeline = Lifeline::<B, X>(itself(this.clone()));
         Box::pin(async move {
-            let this = &lifeline.0;
-            let Some(body) = this.start() else { return };
-            this.terms.started(lane);
+            let task = &lifeline.0;
+            let Some(body) = task.start() else { return };
+            task.terms.started(lane);
             // A future that overruns is dropped, and holds up no worker.
-            let outcome = match this.keep_time(|| None) {
-                Ok(_limit) => Driven::new(Arc::clone(this) as _, body.into_future()).await,
+            let outcome = match task.keep_time(&this, || None) {
+                Ok(_limit) => Driven::new(this, body.into_future()).await,
                 Err(error) => {
                     discard(body);
                     Err(error)
                 }
             };
-            this.settle(outcome);
+            task.settle(outcome);
         })
     }
 
@@ -603,8 +587,8 @@ impl<B: Body, X: Terms> Runnable for Cell<B, B::Output, X> {
     }
 
     #[cfg(all(feature = "process", unix))]
-    fn remote(self: Arc<Self>) -> Arc<dyn Remote> {
-        self
+    fn remote(&self, this: Counted<dyn Inside>) -> Counted<dyn Remote> {
+        widen!(itself::<Self>(this) => dyn Remote)
     }
 }
 
@@ -636,16 +620,16 @@ impl<B: Body, X: Terms> Remote for Cell<B, B::Output, X> {
         self.terms.time_limit()
     }
 
-    fn progress(&self, done: u64) {
-        self.terms.progressed(done);
-    }
-
     fn conclude(&self, answer: Outcome<&[u8]>) {
         self.settle(answer.and_then(B::read_back));
     }
 }
 
 impl<B: Body, X: Terms> Inside for Cell<B, B::Output, X> {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
     fn flags(&self) -> &Flags {
         &self.flags
     }
@@ -671,6 +655,47 @@ impl<B: Body, X: Terms> Inside for Cell<B, B::Output, X> {
 
     fn open(&self) -> Option<&Open> {
         self.terms.open()
+    }
+}
+
+/// A task as what it is, which it is known to be.
+pub(crate) fn itself<T: Inside + 'static>(this: Counted<dyn Inside>) -> Counted<T> {
+    this.downcast(Inside::as_any).expect("a task is told of itself, and of no other")
+}
+
+impl<T: 'static> Counted<dyn Claim<T>> {
+    /// Runs the task on this thread if nobody has taken it yet. Says whether it did.
+    pub(crate) fn help(&self) -> bool {
+        let this = self.lend(|task| widen!(task => dyn Inside));
+        (**self).help(&this)
+    }
+
+    /// Takes the outcome away, for who holds the caller's end no longer. `None` if there is none, or no longer.
+    pub(crate) fn claim_and_leave(mut self) -> Option<Outcome<T>> {
+        match Counted::get_mut(&mut self) {
+            Some(task) => task.take_outcome(),
+            None => self.claim(),
+        }
+    }
+}
+
+impl Counted<dyn Runnable> {
+    pub(crate) fn run(self, lane: Lane) {
+        {
+            let this = self.lend(|task| widen!(task => dyn Inside));
+            (*self).run(&this, lane);
+        }
+        // If nobody else holds it, a value goes here that nobody will claim.
+        discard(self);
+    }
+
+    pub(crate) fn drive(self, lane: Lane) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        (*self).drive(widen!(self.clone() => dyn Inside), lane)
+    }
+
+    #[cfg(all(feature = "process", unix))]
+    pub(crate) fn remote(self) -> Counted<dyn Remote> {
+        (*self).remote(widen!(self.clone() => dyn Inside))
     }
 }
 

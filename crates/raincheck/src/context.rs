@@ -11,6 +11,7 @@ use std::{
 use crate::sync::{LocalCell as _, LocalRefCell as _};
 use crate::{
     cell::Inside,
+    counted::{Counted, View},
     event::Lane,
     panics::Stop,
     sync::{Lasting, thread_local},
@@ -19,7 +20,7 @@ use crate::{
 
 thread_local! {
     static WORKER: RefCell<Lasting<Option<Worker>>> = const { RefCell::new(Lasting::new(None)) };
-    static TASK: RefCell<Lasting<Option<Arc<dyn Inside>>>> = const { RefCell::new(Lasting::new(None)) };
+    static TASK: RefCell<Option<View<'static, dyn Inside>>> = const { RefCell::new(None) };
     static DEPTH: Cell<usize> = const { Cell::new(0) };
     static AWAITS: Cell<bool> = const { Cell::new(false) };
 }
@@ -243,34 +244,23 @@ pub(crate) fn is_inside() -> bool {
 }
 
 /// The task that this thread is inside.
-pub(crate) fn task() -> Option<Arc<dyn Inside>> {
-    TASK.with_borrow(|task| Option::clone(task))
+pub(crate) fn task() -> Option<Counted<dyn Inside>> {
+    TASK.with_borrow(|task| task.as_deref().cloned())
 }
 
-/// Makes this thread one that is inside `task`, until the guard is dropped; then what it was before.
-pub(crate) fn enter(task: Arc<dyn Inside>) -> Entered {
-    Entered(replace_task(Some(task)))
-}
-
-pub(crate) struct Entered(Option<Arc<dyn Inside>>);
-
-impl Entered {
-    /// Ends it, and hands the task back.
-    pub(crate) fn leave(mut self) -> Arc<dyn Inside> {
-        let task = replace_task(self.0.take());
-        mem::forget(self);
-        task.expect("whoever enters meanwhile leaves before")
+/// Calls `work` with this thread inside `task`; afterwards it is inside what it was before.
+#[expect(unsafe_code, reason = "what lives for ever is no place for what is lent")]
+pub(crate) fn inside<R>(task: &Counted<dyn Inside>, work: impl FnOnce() -> R) -> R {
+    struct Before(Option<View<'static, dyn Inside>>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            TASK.with_borrow_mut(|task| *task = self.0.take());
+        }
     }
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        drop(replace_task(self.0.take()));
-    }
-}
-
-fn replace_task(next: Option<Arc<dyn Inside>>) -> Option<Arc<dyn Inside>> {
-    TASK.with_borrow_mut(|task| mem::replace(&mut **task, next))
+    // SAFETY: it is there as long as `work` runs, and then no longer, also if that panics.
+    let task = unsafe { task.lend(|task| task).for_ever() };
+    let _before = Before(TASK.with_borrow_mut(|inside| inside.replace(task)));
+    work()
 }
 
 /// Makes this thread a worker, until the guard is dropped; then what it was before.

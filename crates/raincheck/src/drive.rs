@@ -10,6 +10,7 @@ use std::{
 use crate::{
     cell::{Cancel, Inside},
     context,
+    counted::Counted,
     error::{Outcome, TaskError},
     panics::{catch, discard},
     sync::{self, AtomicBool, Ordering, Thread},
@@ -17,14 +18,14 @@ use crate::{
 
 /// A task's future while it runs; ready with the task's outcome.
 pub(crate) struct Driven<T> {
-    task: Arc<dyn Inside>,
+    task: Counted<dyn Inside>,
     work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
     /// Who polls, for whoever cancels. Set anew at each poll.
     poller: Arc<Mutex<Waker>>,
 }
 
 impl<T> Driven<T> {
-    pub(crate) fn new(task: Arc<dyn Inside>, work: Pin<Box<dyn Future<Output = T> + Send>>) -> Self {
+    pub(crate) fn new(task: Counted<dyn Inside>, work: Pin<Box<dyn Future<Output = T> + Send>>) -> Self {
         let poller = Arc::new(Mutex::new(Waker::noop().clone()));
         let to_stop = Arc::clone(&poller);
         task.on_cancel(Box::new(move || {
@@ -38,30 +39,32 @@ impl<T> Driven<T> {
 impl<T> Future for Driven<T> {
     type Output = Outcome<T>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
         // The waker must be in its place before the look at the flag: whoever cancels does it the other way round.
         let is_other = !self.poller.lock().unwrap_or_else(PoisonError::into_inner).will_wake(cx.waker());
         if is_other {
             // To clone or drop a waker is the user's code, for which no lock is held.
             drop(replace(&self.poller, cx.waker().clone()));
         }
-        let _inside = context::enter(Arc::clone(&self.task));
-        if self.task.flags().should_stop() {
-            discard(self.work.take());
-            return Poll::Ready(Err(TaskError::Cancelled));
-        }
-        let work = self.work.as_mut().expect("a future is not polled once it is ready");
-        match catch(|| work.as_mut().poll(cx)) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(value)) => {
-                discard(self.work.take());
-                Poll::Ready(Ok(value))
+        let Self { task, work, .. } = self.get_mut();
+        context::inside(task, || {
+            if task.flags().should_stop() {
+                discard(work.take());
+                return Poll::Ready(Err(TaskError::Cancelled));
             }
-            Err(error) => {
-                discard(self.work.take());
-                Poll::Ready(Err(error))
+            let polled = work.as_mut().expect("a future is not polled once it is ready").as_mut();
+            match catch(|| polled.poll(cx)) {
+                Ok(Poll::Pending) => Poll::Pending,
+                Ok(Poll::Ready(value)) => {
+                    discard(work.take());
+                    Poll::Ready(Ok(value))
+                }
+                Err(error) => {
+                    discard(work.take());
+                    Poll::Ready(Err(error))
+                }
             }
-        }
+        })
     }
 }
 

@@ -24,6 +24,7 @@ use rustix::{
 use crate::{
     cell::{Claim, Watcher},
     context,
+    counted::Counted,
 };
 
 /// By which a thread is woken that sleeps in the system's wait for descriptors.
@@ -41,7 +42,7 @@ thread_local! {
 
 /// Blocks until the task is done or the time has come, and receives meanwhile what its worker sends. Gives up if
 /// there is no such worker, or no longer. Returns whether the task is done.
-pub(crate) fn listen_for<T: 'static>(task: &Arc<dyn Claim<T>>, until: Option<Instant>) -> bool {
+pub(crate) fn listen_for<T: 'static>(task: &Counted<dyn Claim<T>>, until: Option<Instant>) -> bool {
     let Some(away) = task.attend() else { return false };
     let Some(ear) = Ear::of_this_thread() else { return false };
     if task.watch(Watcher::Waker(ear.number, Waker::from(Arc::clone(&ear)))).is_err() {

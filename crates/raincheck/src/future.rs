@@ -11,6 +11,7 @@ use std::{
 use crate::{
     cell::{Cancel, Claim, Watcher},
     context,
+    counted::Counted,
     error::{Outcome, TaskError},
     executor::InProcess,
     panics::{catch, contain},
@@ -41,21 +42,21 @@ use crate::{
 #[must_use = "a future that is dropped lets its task run on, but its outcome is lost"]
 pub struct TaskFuture<T> {
     /// `None` only while it goes, its outcome being claimed.
-    cell: Option<Arc<dyn Claim<T>>>,
+    cell: Option<Counted<dyn Claim<T>>>,
 }
 
 impl<T: Send + 'static> TaskFuture<T> {
-    pub(crate) fn of(cell: Arc<dyn Claim<T>>) -> Self {
+    pub(crate) fn of(cell: Counted<dyn Claim<T>>) -> Self {
         Self { cell: Some(cell) }
     }
 
-    pub(crate) fn cell(&self) -> &Arc<dyn Claim<T>> {
+    pub(crate) fn cell(&self) -> &Counted<dyn Claim<T>> {
         self.cell.as_ref().expect("it is given away by who takes the future")
     }
 
     /// The outcome, which is there.
     fn claim(mut self) -> Outcome<T> {
-        self.cell.take().and_then(Claim::claim_and_leave).expect(CLAIMED_ONCE)
+        self.cell.take().and_then(Counted::<dyn Claim<T>>::claim_and_leave).expect(CLAIMED_ONCE)
     }
 
     /// Returns a future that is done, with this outcome.
@@ -339,10 +340,10 @@ impl<T: Send + 'static> TaskFuture<T> {
         future
     }
 
-    /// How to cancel the task without keeping it alive.
+    /// How to cancel the task.
     pub(crate) fn canceller(&self) -> Canceller {
-        let task = Arc::downgrade(self.cell());
-        Arc::new(move || task.upgrade().map_or(Cancel::TooLate, |task| task.cancel()))
+        let task = self.cell().clone();
+        Arc::new(move || task.cancel())
     }
 }
 

@@ -66,6 +66,7 @@ mod carry;
 mod cell;
 mod combine;
 mod context;
+mod counted;
 mod drive;
 mod each;
 #[cfg(all(feature = "process", unix))]

@@ -2,11 +2,12 @@
 //!
 //! A client cannot set a future's outcome; only who holds the promise can.
 
-use std::{fmt, marker::PhantomData, pin::Pin, sync::Arc};
+use std::{fmt, marker::PhantomData, pin::Pin};
 
 use crate::{
-    cell::{Cancel, Cell, Claim},
+    cell::{Cancel, Cell, Claim, Inside},
     context::Home,
+    counted::{Counted, widen},
     error::{Outcome, TaskError},
     future::TaskFuture,
     task::Body,
@@ -23,8 +24,8 @@ use crate::{
 /// # Ok::<(), raincheck::TaskError>(())
 /// ```
 pub fn promise<T: Send + 'static>() -> (Promise<T>, TaskFuture<T>) {
-    let cell = Arc::new(Cell::new(Owed(PhantomData), Home::NONE, ()));
-    (Promise(Some(Arc::clone(&cell))), TaskFuture::of(cell))
+    let cell = Counted::new(Cell::new(Owed(PhantomData), Home::NONE, ()));
+    (Promise(Some(cell.clone())), TaskFuture::of(widen!(cell => dyn Claim<T>)))
 }
 
 /// The end of a future that owes its outcome, before anything is done for it.
@@ -38,7 +39,7 @@ pub struct Promise<T: Send + 'static>(Option<Owing<T>>);
 /// The future is running. Dropping this ends it as [`TaskError::WorkerLost`].
 pub struct Running<T: Send + 'static>(Option<Owing<T>>);
 
-type Owing<T> = Arc<Cell<Owed<T>, T>>;
+type Owing<T> = Counted<Cell<Owed<T>, T>>;
 
 impl<T: Send + 'static> Promise<T> {
     /// Takes the task for the calling worker.
@@ -59,7 +60,7 @@ impl<T: Send + 'static> Promise<T> {
 
     /// Whether the caller has cancelled, so that nobody wants the outcome.
     pub fn is_cancelled(&self) -> bool {
-        self.0.as_ref().is_some_and(|cell| Claim::flags(&**cell).should_stop())
+        self.0.as_ref().is_some_and(|cell| cell.flags().should_stop())
     }
 
     /// Has `reach` called when the caller cancels, here or later: how to stop what was begun elsewhere.
@@ -84,7 +85,7 @@ impl<T: Send + 'static> Running<T> {
 
     /// Whether the caller has cancelled: the work had better stop, and end as [`TaskError::Cancelled`].
     pub fn is_cancelled(&self) -> bool {
-        self.0.as_ref().is_some_and(|cell| Claim::flags(&**cell).should_stop())
+        self.0.as_ref().is_some_and(|cell| cell.flags().should_stop())
     }
 
     /// Has `reach` called when the caller cancels; see [`Promise::on_cancel`].

@@ -22,6 +22,7 @@ use crate::sync::LocalRefCell as _;
 use crate::{
     cell::{Cancel, Claim, Inside},
     context,
+    counted::Counted,
     error::Outcome,
     executor::InProcess,
     future::TaskFuture,
@@ -64,7 +65,7 @@ struct Tasks {
 const JOB: usize = 2;
 const WAITING: usize = 1;
 
-type OwnTask = Arc<dyn Claim<()>>;
+type OwnTask = Counted<dyn Claim<()>>;
 
 /// Tasks in order. The last one has a place of its own, since many scopes have but one.
 #[derive(Default)]
@@ -82,7 +83,7 @@ pub(crate) struct Open(Mutex<Option<Arc<Tasks>>>);
 
 thread_local! {
     /// The scope's task that this thread is inside, also if others are inside that.
-    static INSIDE: RefCell<Lasting<Option<Arc<dyn Inside>>>> = const { RefCell::new(Lasting::new(None)) };
+    static INSIDE: RefCell<Lasting<Option<Counted<dyn Inside>>>> = const { RefCell::new(Lasting::new(None)) };
 }
 
 /// Runs `work`, and returns when all tasks are done that it and they have submitted.
@@ -134,7 +135,7 @@ impl<'scope> Scope<'scope, '_> {
             unsafe { mem::transmute::<Box<dyn FnOnce() + Send + 'scope>, Box<dyn FnOnce() + Send + 'static>>(work) };
         let done = (self.submit)(Job { work, done: Done::open(&self.tasks) });
         if self.is_at_home {
-            lock(&self.tasks.own).push_back(Arc::clone(done.cell()));
+            lock(&self.tasks.own).push_back(done.cell().clone());
         }
         ScopedFuture { done, value, scope: PhantomData }
     }
@@ -316,7 +317,7 @@ impl Job {
 }
 
 /// What this thread was inside before. It is again when this is dropped.
-struct Outer(Option<Arc<dyn Inside>>);
+struct Outer(Option<Counted<dyn Inside>>);
 
 impl Drop for Outer {
     fn drop(&mut self) {
@@ -324,7 +325,7 @@ impl Drop for Outer {
     }
 }
 
-fn replace_inside(next: Option<Arc<dyn Inside>>) -> Option<Arc<dyn Inside>> {
+fn replace_inside(next: Option<Counted<dyn Inside>>) -> Option<Counted<dyn Inside>> {
     INSIDE.with_borrow_mut(|task| mem::replace(&mut **task, next))
 }
 

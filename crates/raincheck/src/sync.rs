@@ -52,8 +52,8 @@ impl<T> UnsafeCell<T> {
         change(self.0.get())
     }
 
-    pub(crate) fn into_inner(self) -> T {
-        self.0.into_inner()
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut()
     }
 }
 
@@ -72,8 +72,8 @@ impl<T> Brief<T> {
         lock(&self.0)
     }
 
-    pub(crate) fn into_inner(self) -> T {
-        self.0.into_inner().expect(NOT_POISONED)
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut().expect(NOT_POISONED)
     }
 }
 

@@ -3,13 +3,16 @@
 //! The caller gives [`Work`]: a closure, an `async` block, or the call of a `#[task]` function. An executor gets a
 //! [`Task`], which it runs once, refuses, or drops; whichever it does, the caller's future has its outcome.
 
-use std::{fmt, mem, pin::Pin, sync::Arc};
+#[cfg(all(feature = "process", unix))]
+use std::sync::Arc;
+use std::{fmt, mem, pin::Pin};
 
 #[cfg(all(feature = "process", unix))]
 use crate::{carry::Written, cell::Remote};
 use crate::{
-    cell::{Cell, OnCancel, Runnable, Terms},
+    cell::{Cell, Claim, OnCancel, Runnable, Terms},
     context,
+    counted::{Counted, widen},
     drive::{Driven, block_on},
     error::{Outcome, TaskError},
     event::{Ending, Event, Lane, Moment, TaskId},
@@ -25,7 +28,7 @@ use crate::{
 /// Dropping it cancels it. Only who writes an executor meets it, and who takes the unstarted tasks from one that is
 /// shut down: those can be handed to another by [`Executor::execute`].
 #[must_use = "a task that is dropped is cancelled"]
-pub struct Task(Option<Arc<dyn Runnable>>);
+pub struct Task(Option<Counted<dyn Runnable>>);
 
 impl Task {
     /// Runs the task on this thread, until it has its outcome; at once if it was cancelled.
@@ -61,14 +64,14 @@ impl Task {
     }
 
     #[cfg(all(feature = "process", unix))]
-    pub(crate) fn of(task: Arc<dyn Runnable>) -> Self {
-        Self(Some(task))
+    pub(crate) fn of(task: Counted<dyn Remote>) -> Self {
+        Self(Some(widen!(task => dyn Runnable)))
     }
 
     /// Hands it to an executor whose workers are other processes, which from now on owes its outcome.
     #[cfg(all(feature = "process", unix))]
-    pub(crate) fn into_remote(mut self) -> Option<Arc<dyn Remote>> {
-        self.0.take().map(Runnable::remote)
+    pub(crate) fn into_remote(mut self) -> Option<Counted<dyn Remote>> {
+        self.0.take().map(Counted::<dyn Runnable>::remote)
     }
 
     /// Ends the task with `error`; it is never run.
@@ -279,9 +282,9 @@ where
     B: Body,
     X: Terms,
 {
-    let cell = Arc::new(cell);
-    let future = TaskFuture::of(cell.clone());
-    let task = Task(Some(cell));
+    let cell = Counted::new(cell);
+    let future = TaskFuture::of(widen!(cell.clone() => dyn Claim<B::Output>));
+    let task = Task(Some(widen!(cell => dyn Runnable)));
     match ready {
         Ok(()) => executor.execute(task),
         Err(error) => task.refuse(error),

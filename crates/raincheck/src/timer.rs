@@ -16,6 +16,7 @@ use std::{
 use crate::{
     cell::Inside,
     context::Host,
+    counted::Counted,
     error::{Outcome, TaskError},
     panics,
 };
@@ -230,12 +231,11 @@ pub(crate) struct TimeLimit {
 }
 
 impl TimeLimit {
-    pub(crate) fn start(limit: Duration, task: &Arc<dyn Inside>, host: Option<Arc<dyn Host>>) -> Outcome<Self> {
+    pub(crate) fn start(limit: Duration, task: &Counted<dyn Inside>, host: Option<Arc<dyn Host>>) -> Outcome<Self> {
         let ring = {
-            let task = Arc::downgrade(task);
+            let task = task.clone();
             let host = host.clone();
             move || {
-                let Some(task) = task.upgrade() else { return };
                 if let Some(host) = &host {
                     host.blocked();
                 }

@@ -13,6 +13,7 @@ use std::{
 use crate::{
     cell::{Claim, Watcher},
     context,
+    counted::Counted,
     error::TaskError,
     future::TaskFuture,
     panics,
@@ -24,7 +25,7 @@ use crate::{
 ///
 /// A worker of the task's own executor runs it itself if nobody has started it: it is what the worker waits for, so
 /// no stranger's task gets onto its stack. If it cannot, another worker takes its place while it waits.
-pub(crate) fn wait_for<T: 'static>(task: &Arc<dyn Claim<T>>, until: Option<Instant>) -> bool {
+pub(crate) fn wait_for<T: 'static>(task: &Counted<dyn Claim<T>>, until: Option<Instant>) -> bool {
     if task.flags().is_done() {
         return true;
     }
@@ -53,8 +54,8 @@ pub(crate) fn wait_for<T: 'static>(task: &Arc<dyn Claim<T>>, until: Option<Insta
 }
 
 /// Runs the task here if this thread may and nobody else has. Returns whether it is done for that.
-pub(crate) fn help<T: 'static>(task: &Arc<dyn Claim<T>>) -> bool {
-    context::is_at_home(task.home()) && context::deeper(|| Arc::clone(task).help()).unwrap_or(false)
+pub(crate) fn help<T: 'static>(task: &Counted<dyn Claim<T>>) -> bool {
+    context::is_at_home(task.home()) && context::deeper(|| task.help()).unwrap_or(false)
 }
 
 /// Parks this thread until `ready` says so or the time has come. Returns what `ready` says in the end.
@@ -110,7 +111,7 @@ impl<T: Send + 'static> Awaited for TaskFuture<T> {
     }
 
     fn helper(&self) -> Option<Box<dyn FnOnce() -> bool>> {
-        let cell = Arc::clone(self.cell());
+        let cell = self.cell().clone();
         context::is_at_home(cell.home()).then(|| Box::new(move || help(&cell)) as _)
     }
 }

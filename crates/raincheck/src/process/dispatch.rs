@@ -24,6 +24,7 @@ use crate::{
     carry::{self, Berth, Written},
     cell::{Cancel, Remote},
     context,
+    counted::Counted,
     error::TaskError,
     event::Lane,
     executor::Executor,
@@ -96,9 +97,9 @@ pub(super) enum Act {
     Complete(Sent, Lane, Part, Range<usize>, Attached),
     End(Sent, Lane, TaskError),
     /// It never started.
-    Refuse(Arc<dyn Remote>, TaskError),
+    Refuse(Counted<dyn Remote>, TaskError),
     /// It is done already, and this may be the last who holds it.
-    Forget(Arc<dyn Remote>),
+    Forget(Counted<dyn Remote>),
     Flush(Arc<Link>),
     Start(Lane),
     BreakDown(TaskError),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{link::Link, page::PLACES, rest::Part};
-use crate::{carry::Written, cell::Remote, error::TaskError, event::Lane, task::Task, timer::Alarm};
+use crate::{carry::Written, cell::Remote, counted::Counted, error::TaskError, event::Lane, task::Task, timer::Alarm};
 
 /// One worker, and what it has to do.
 pub(super) struct Hand {
@@ -52,7 +52,7 @@ pub(super) struct Flight {
 /// What is known of a task that was sent.
 #[derive(Clone)]
 pub(super) struct Sent {
-    pub(super) task: Arc<dyn Remote>,
+    pub(super) task: Counted<dyn Remote>,
     pub(super) written: Arc<Written>,
     /// What was said of it, if anyone observes it.
     pub(super) moments: Option<Arc<Mutex<Moments>>>,

@@ -22,6 +22,8 @@ use super::{
 };
 use crate::{
     carry,
+    cell::Remote,
+    counted::{Counted, widen},
     error::{Death, TaskError, signal_name},
     event::Lane,
     task::Task,
@@ -335,7 +337,10 @@ impl Core {
             part.fail(error);
         }
         match sent.written.without_first(part.count()) {
-            Some(written) => Some(Task::of(Arc::new(Rest::new(sent.task, written, part)))),
+            Some(written) => {
+                let rest = Counted::new(Rest::new(sent.task, written, part));
+                Some(Task::of(widen!(rest => dyn Remote)))
+            }
             None => {
                 part.with(&carry::nanoseconds(link.page.ran()), |whole| end(&sent, link.lane, Ok(whole)));
                 None

@@ -3,13 +3,14 @@
 //! Each input of a group is as good as a task by itself: the answers that were there are kept, the input that was
 //! under way ends with its worker, and those behind it go on elsewhere, as a task in the place of the first.
 
-use std::{cell::RefCell, io, pin::Pin, sync::Arc, time::Duration};
+use std::{any::Any, cell::RefCell, io, pin::Pin, sync::Arc, time::Duration};
 
 use super::page::Page;
 use crate::{
     carry::{Order, Steps, TOOK, Written, split_answer, write_failure},
-    cell::{Flags, Inside, OnCancel, Remote, Runnable},
+    cell::{Flags, Inside, OnCancel, Remote, Runnable, itself},
     context,
+    counted::{Counted, widen},
     error::{Outcome, TaskError},
     event::Lane,
     segment::{self, Attached},
@@ -71,7 +72,7 @@ impl Part {
 /// A task that goes on with a group.
 pub(super) struct Rest {
     /// The group.
-    task: Arc<dyn Remote>,
+    task: Counted<dyn Remote>,
     /// The inputs that are left.
     written: Arc<Written>,
     /// The answers to those before.
@@ -80,20 +81,19 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    pub(super) fn new(task: Arc<dyn Remote>, written: Arc<Written>, part: Part) -> Self {
+    pub(super) fn new(task: Counted<dyn Remote>, written: Arc<Written>, part: Part) -> Self {
         Self { task, written, part, flags: Flags::new() }
     }
 }
 
 impl Runnable for Rest {
-    fn run(self: Arc<Self>, _lane: Lane) {
+    fn run(&self, this: &Counted<dyn Inside>, _lane: Lane) {
         if self.task.is_over() {
             return;
         }
         let mut out = Vec::new();
         let attached = RefCell::new(Vec::new());
-        let answer = {
-            let _inside = context::enter(Arc::clone(&self) as Arc<dyn Inside>);
+        let answer = context::inside(this, || {
             let order = Order {
                 bytes: &self.written.bytes,
                 group: Some(&Unnoted),
@@ -102,7 +102,7 @@ impl Runnable for Rest {
                 attach: &|more| attached.borrow_mut().extend(more),
             };
             (self.written.entry.answer)(order, &mut out)
-        };
+        });
         segment::detaching(&attached.take(), || self.conclude(answer.map(|()| &out[..])));
     }
 
@@ -110,8 +110,8 @@ impl Runnable for Rest {
         false
     }
 
-    fn drive(self: Arc<Self>, lane: Lane) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(async move { self.run(lane) })
+    fn drive(&self, this: Counted<dyn Inside>, lane: Lane) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move { itself::<Self>(this.clone()).run(&this, lane) })
     }
 
     fn refuse(&self, error: TaskError) {
@@ -122,8 +122,8 @@ impl Runnable for Rest {
         self.task.priority()
     }
 
-    fn remote(self: Arc<Self>) -> Arc<dyn Remote> {
-        self
+    fn remote(&self, this: Counted<dyn Inside>) -> Counted<dyn Remote> {
+        widen!(itself::<Self>(this) => dyn Remote)
     }
 }
 
@@ -149,10 +149,6 @@ impl Remote for Rest {
         self.task.time_limit()
     }
 
-    fn progress(&self, done: u64) {
-        self.task.progress(done);
-    }
-
     fn conclude(&self, answer: Outcome<&[u8]>) {
         let failures = answer.as_ref().err().map(|error| {
             let mut rest = Part { bytes: vec![0; TOOK], ..Part::default() };
@@ -165,6 +161,10 @@ impl Remote for Rest {
 }
 
 impl Inside for Rest {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
     fn flags(&self) -> &Flags {
         &self.flags
     }

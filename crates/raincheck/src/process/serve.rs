@@ -5,6 +5,7 @@
 //! however it went, and then this process ends with all that its tasks have started.
 
 use std::{
+    any::Any,
     cell::{Cell, RefCell},
     env,
     io::{self, Read, Write},
@@ -34,6 +35,7 @@ use crate::{
     carry::{self, Entry, Order, Steps},
     cell::{Flags, Inside, OnCancel},
     context::{self, Home, Host, State},
+    counted::{Counted, widen},
     error::Outcome,
     event::Lane,
     panics,
@@ -219,7 +221,7 @@ struct Line {
     ledger: Ledger,
     page: Arc<Page>,
     /// The task that is being done.
-    desk: Mutex<Option<Arc<Desk>>>,
+    desk: Mutex<Option<Counted<Desk>>>,
     mark: String,
 }
 
@@ -241,7 +243,7 @@ impl Line {
         self.end_with_all()
     }
 
-    fn desk(&self) -> MutexGuard<'_, Option<Arc<Desk>>> {
+    fn desk(&self) -> MutexGuard<'_, Option<Counted<Desk>>> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -360,6 +362,10 @@ impl Desk {
 }
 
 impl Inside for Desk {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
     fn flags(&self) -> &Flags {
         &self.flags
     }
@@ -593,20 +599,19 @@ impl Worker {
         out: &mut Vec<u8>,
     ) -> Outcome<()> {
         let is_observed = frame.flags & OBSERVED != 0;
-        let desk = Arc::new(Desk {
+        let desk = Counted::new(Desk {
             task: frame.task,
             flags: Flags::new(),
             on_cancel: Mutex::new(None),
             observed_by: is_observed.then(|| Arc::clone(&self.line)),
             progress: Mutex::default(),
         });
-        *self.line.desk() = Some(Arc::clone(&desk));
+        *self.line.desk() = Some(desk.clone());
         // It may have been asked to stop before this thread came here.
         if self.line.page.asked_to_stop() == frame.task {
             desk.stop();
         }
-        let outcome = {
-            let _inside = context::enter(Arc::clone(&desk) as Arc<dyn Inside>);
+        let outcome = context::inside(&desk.lend(|desk| widen!(desk => dyn Inside)), || {
             let group = Group {
                 line: &self.line,
                 task: frame.task,
@@ -625,7 +630,7 @@ impl Worker {
                 attach: &|more| lent.borrow_mut().extend(more),
             };
             (entry.answer)(order, out)
-        };
+        });
         *self.line.desk() = None;
         desk.finish();
         outcome
