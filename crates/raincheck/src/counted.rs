@@ -63,14 +63,26 @@ unsafe impl<T: ?Sized + Send + Sync> Sync for Counted<T> {}
 impl<T: ?Sized> Unpin for Counted<T> {}
 
 impl<T> Counted<T> {
+    #[cfg(any(test, all(feature = "process", unix)))]
     pub(crate) fn new(value: T) -> Self {
-        let layout = Layout::new::<Slot<T>>();
-        let (place, offset) = if is_cut_from_a_block(layout) { cut(layout) } else { (allocate(layout), 0) };
-        let slot = place.cast::<Slot<T>>();
-        // SAFETY: the place is new, and large and aligned enough for a slot.
-        unsafe { slot.write(Slot { holders: AtomicU32::new(1), offset, value }) };
-        Self(slot, PhantomData)
+        Self(held_by(1, value), PhantomData)
     }
+
+    /// Two holders at once, which is cheaper than one after the other.
+    pub(crate) fn pair(value: T) -> (Self, Self) {
+        let slot = held_by(2, value);
+        (Self(slot, PhantomData), Self(slot, PhantomData))
+    }
+}
+
+/// Puts the value in a place of its own. There must be so many who hold it.
+fn held_by<T>(holders: u32, value: T) -> NonNull<Slot<T>> {
+    let layout = Layout::new::<Slot<T>>();
+    let (place, offset) = if is_cut_from_a_block(layout) { cut(layout) } else { (allocate(layout), 0) };
+    let slot = place.cast::<Slot<T>>();
+    // SAFETY: the place is new, and large and aligned enough for a slot.
+    unsafe { slot.write(Slot { holders: AtomicU32::new(holders), offset, value }) };
+    slot
 }
 
 impl<T: ?Sized> Counted<T> {

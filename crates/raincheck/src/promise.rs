@@ -24,8 +24,8 @@ use crate::{
 /// # Ok::<(), raincheck::TaskError>(())
 /// ```
 pub fn promise<T: Send + 'static>() -> (Promise<T>, TaskFuture<T>) {
-    let cell = Counted::new(Cell::new(Owed(PhantomData), Home::NONE, ()));
-    (Promise(Some(cell.clone())), TaskFuture::of(widen!(cell => dyn Claim<T>)))
+    let (owing, claiming) = Counted::pair(Cell::new(Owed(PhantomData), Home::NONE, ()));
+    (Promise(Some(owing)), TaskFuture::of(widen!(claiming => dyn Claim<T>)))
 }
 
 /// The end of a future that owes its outcome, before anything is done for it.

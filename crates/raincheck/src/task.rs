@@ -282,9 +282,9 @@ where
     B: Body,
     X: Terms,
 {
-    let cell = Counted::new(cell);
-    let future = TaskFuture::of(widen!(cell.clone() => dyn Claim<B::Output>));
-    let task = Task(Some(widen!(cell => dyn Runnable)));
+    let (caller, worker) = Counted::pair(cell);
+    let future = TaskFuture::of(widen!(caller => dyn Claim<B::Output>));
+    let task = Task(Some(widen!(worker => dyn Runnable)));
     match ready {
         Ok(()) => executor.execute(task),
         Err(error) => task.refuse(error),
