@@ -257,7 +257,7 @@ fn map_peak_row(setting: Setting) -> Row {
 fn memory_row(setting: Setting) -> Row {
     let columns = vec![warm("live B/task", 0), warm("allocations/task", 1), warm("B asked for/task", 2)];
     let title = format!(
-        "{} tasks that wait behind a closed gate: live bytes with queue and handle, and a task's own allocations",
+        "{} tasks that wait behind a closed gate: live bytes with queue and handle, and what a task and its place in the queue ask for",
         memory_tasks(setting)
     );
     Row { counted: true, ..row("memory", title, columns, every_peer!(|P, setting| memory::<P>(setting))) }
@@ -274,23 +274,13 @@ fn memory<P: Peer>(setting: Setting) -> Round {
     Box::new(move || {
         let (gate, mut claims) = close_gate(&pool, setting.workers);
         claims.reserve(tasks as usize);
-        let mut each = Vec::with_capacity(tasks as usize);
-        let mut live = 0;
-        for number in 0..tasks {
-            let allocated = count(&mut || {
-                claims.push(pool.submit(move || black_box(number)));
-            });
-            live += allocated.live;
-            each.push((allocated.count, allocated.bytes));
-        }
+        let all = count(&mut || claims.extend((0..tasks).map(|number| pool.submit(move || black_box(number)))));
         gate.wait();
 
         assert_eq!(pool.claim_sum(claims), sum_below(tasks));
-        // The middle one is a task's own; now and then a queue grows as well.
-        each.sort_unstable();
-        let (allocations, bytes) = each[each.len() / 2];
+        let each = |all: f64| all / tasks as f64;
         let handle = size_of::<P::Claim<u64>>() as f64;
-        vec![live as f64 / tasks as f64 + handle, allocations as f64, bytes as f64]
+        vec![each(all.live as f64) + handle, each(all.count as f64), each(all.bytes as f64)]
     })
 }
 

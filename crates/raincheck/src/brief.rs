@@ -42,6 +42,7 @@ impl<T> Brief<T> {
         Held(self, PhantomData)
     }
 
+    #[cfg(not(raincheck_loom))]
     pub(crate) fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
     }

@@ -4,7 +4,7 @@
 //! the stage and the list of those who watch it, so there is no memory ordering to reason about. Beside it stands one
 //! atomic byte that says "done" and "asked to stop" to those who must look without locking.
 //!
-//! The work and its outcome live in the same place, one after the other, in the one allocation that a task costs.
+//! The work and its outcome live in the same place, one after the other, in the one piece of memory that a task costs.
 
 use std::{any::Any, mem, pin::Pin, sync::Arc, task::Waker, time::Duration};
 
@@ -478,7 +478,7 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
             (Stage::Pending(_) | Stage::Running | Stage::Settling(_), _) => {
                 let replaced = inner.watchers.add(watcher);
                 drop(inner);
-                drop(replaced);
+                discard(replaced);
                 Ok(())
             }
         }
@@ -489,7 +489,7 @@ impl<B: Body, X: Terms> Claim<B::Output> for Cell<B, B::Output, X> {
         let Some(list) = &mut inner.watchers.0 else { return };
         let removed: Vec<_> = list.extract_if(.., |watcher| is_one(watcher)).collect();
         drop(inner);
-        drop(removed);
+        removed.into_iter().for_each(discard);
     }
 
     fn cancel(&self) -> Cancel {
@@ -783,7 +783,8 @@ impl<T> Watchers<T> {
 
 #[cfg(all(target_pointer_width = "64", not(raincheck_loom)))]
 const _: () = {
+    use crate::counted::Slot;
+
     type Small = Cell<crate::task::ClosureBody<fn() -> u64>, u64>;
-    // The allocation has two counts beside it. With 64 bytes in all, an allocator's own word makes them 80.
-    assert!(mem::size_of::<Small>() + 2 * mem::size_of::<usize>() == 56, "a small task costs 56 bytes");
+    assert!(mem::size_of::<Slot<Small>>() == 48, "a small task costs 48 bytes");
 };

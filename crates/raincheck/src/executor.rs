@@ -229,6 +229,10 @@ pub trait Executor: Send + Sync {
     /// Submits a task when `delay` has passed. Does not block; nothing waits meanwhile but the clock.
     ///
     /// Cancelling the future before then calls it off. If the executor is shut down first, the task is refused.
+    ///
+    /// # Panics
+    ///
+    /// If the program's clock is needed for the first time, and the system can start no thread for it.
     fn submit_after<W, Kind>(&self, delay: Duration, work: W) -> TaskFuture<W::Output>
     where
         W: Work<Self, Kind>,
@@ -242,6 +246,10 @@ pub trait Executor: Send + Sync {
     /// One run follows another: a run that is late or long delays the next, and then as many follow at once as are
     /// due. Ends when the future is cancelled, when a run panics, which is the future's outcome, or when the executor
     /// is shut down.
+    ///
+    /// # Panics
+    ///
+    /// If the program's clock is needed for the first time, and the system can start no thread for it.
     fn submit_at_fixed_rate(&self, period: Duration, work: impl FnMut() + Send + 'static) -> TaskFuture<()>
     where
         Self: InProcess + Sized,

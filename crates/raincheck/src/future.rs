@@ -250,6 +250,10 @@ impl<T: Send + 'static> TaskFuture<T> {
     ///
     /// When the time is up, the callbacks run on a thread that is there for what is late. One that takes long there, or
     /// waits, holds up no other limit or delay by more than some milliseconds.
+    ///
+    /// # Panics
+    ///
+    /// If the program's clock is needed for the first time, and the system can start no thread for it.
     pub fn timeout(self, limit: Duration) -> TaskFuture<T> {
         let (promise, future) = promise();
         let stop = self.canceller();

@@ -1,6 +1,6 @@
 //! One buffer that many threads fill, each its own piece, and that becomes a `Vec` as it stands.
 //!
-//! Beside `scope` and `brief` this is where the core has unsafe code: to fill a `Vec` one thread after the other
+//! Beside `counted`, `scope` and `brief` this is where the core has unsafe code: to fill a `Vec` one thread after the other
 //! takes as long as a quick map itself, nearly all of it for memory that is touched for the first time.
 
 #![expect(unsafe_code, reason = "no safe code lets several threads fill the room that a `Vec` has")]

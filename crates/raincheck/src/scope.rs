@@ -1,6 +1,6 @@
 //! Tasks that borrow from the caller, which waits for them.
 //!
-//! Here, in `pieces` and in `brief` the core has unsafe code; here because an executor takes only what lives for ever,
+//! Here, in `counted`, `pieces` and `brief` the core has unsafe code; here because an executor takes only what lives for ever,
 //! and these tasks do not. They are done before what they borrow is gone, and that is what has to be made sure of.
 
 #![expect(unsafe_code, reason = "an executor takes work for any time to come; that it is done in time is ensured here")]

@@ -5,7 +5,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     task::{Context, Poll, Wake, Waker},
@@ -821,6 +821,30 @@ fn a_waker_may_ask_for_what_it_waits_for_when_it_is_cloned_or_dropped() {
     });
 
     assert_eq!(hears.recv_timeout(TOO_LONG), Ok(()));
+}
+
+#[test]
+fn a_waker_that_panics_when_it_is_dropped_is_no_matter_to_who_lets_go_of_it() {
+    let is_armed = Arc::new(AtomicBool::new(false));
+    let waker = asking::waker({
+        let is_armed = Arc::clone(&is_armed);
+        move || assert!(!is_armed.load(Ordering::SeqCst), "on purpose")
+    });
+    let poll = |future: &mut TaskFuture<u8>, waker| {
+        assert!(pin!(future).poll(&mut Context::from_waker(waker)).is_pending());
+    };
+    let (_owed, mut dropped) = promise();
+    let (owed, mut kept) = promise();
+    poll(&mut dropped, &waker);
+    poll(&mut kept, &waker);
+    is_armed.store(true, Ordering::SeqCst);
+
+    drop(dropped);
+    poll(&mut kept, Waker::noop());
+
+    owed.finish(Ok(1));
+    assert_eq!(kept.result(), Ok(1));
+    is_armed.store(false, Ordering::SeqCst);
 }
 
 #[test]
