@@ -82,7 +82,7 @@ pub(crate) enum Command {
     Man,
     /// What `run` starts beside itself; see there.
     #[command(name = crate::commands::KEEP_WATCH, hide = true)]
-    KeepWatch { watched: i32 },
+    KeepWatch { watched: i32, run: String },
 }
 
 /// How much is told besides the data.

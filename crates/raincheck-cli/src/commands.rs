@@ -27,7 +27,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Error> {
         Some(Command::Hash(args)) => hash::run(args, cli.talk),
         Some(Command::Logs(args)) => logs::run(args, cli.talk),
         Some(Command::Run(args)) => run::run(*args, cli.talk),
-        Some(Command::KeepWatch { watched }) => Ok(run::keep_watch(watched)),
+        Some(Command::KeepWatch { watched, run }) => Ok(run::keep_watch(watched, run)),
         Some(Command::Serve(args)) => serve::run(args, cli.talk),
         Some(Command::Completions { shell }) => shell::completions(shell).map_err(cannot_write_output),
         Some(Command::Man) => shell::manual_page().map_err(cannot_write_output),

@@ -1,12 +1,13 @@
-//! Ctrl-C and SIGTERM: the first asks the work to stop, the second stops the program.
+//! Ctrl-C and SIGTERM: the first asks the work to stop, the second stops the program. Ctrl-Z: until someone says `fg`.
 
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::thread;
+use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
@@ -39,11 +40,23 @@ pub(crate) fn job_is_unwanted() -> bool {
     raincheck::cancelled() || SIGNALLED.load(Ordering::Relaxed)
 }
 
+/// So long the program stays at most when it is to end at once, to leave the terminal as it should be.
+const LEAVING: Duration = Duration::from_millis(100);
+
 /// Whether the user has asked to stop. Clones watch for the same.
 #[derive(Clone, Default)]
-pub(crate) struct Interrupt(Arc<Mutex<State>>);
+pub(crate) struct Interrupt(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// What is done before the program ends at once.
+    leaving: Mutex<Vec<Action>>,
+    pauses: Mutex<Vec<Pause>>,
+}
 
 type Action = Box<dyn FnOnce() + Send>;
+type Pause = Box<dyn Fn(&mut dyn FnMut()) + Send>;
 
 enum State {
     /// Nobody asked yet; when someone does, these run.
@@ -70,16 +83,21 @@ impl Interrupt {
 
     fn listen() -> io::Result<Self> {
         let interrupt = Self::default();
-        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGTSTP])?;
         let watched = interrupt.clone();
         thread::Builder::new().name("signals".into()).spawn(move || {
             for signal in signals.forever() {
                 let signal = match signal {
+                    SIGTSTP => {
+                        watched.pause(|| drop(low_level::emulate_default_handler(SIGTSTP)));
+                        continue;
+                    }
                     SIGTERM => Signal::Terminate,
                     _ => Signal::Interrupt,
                 };
                 SIGNALLED.store(true, Ordering::Relaxed);
                 if !watched.ask(signal) {
+                    watched.leave();
                     low_level::exit(signal.exit_code().into());
                 }
             }
@@ -104,6 +122,40 @@ impl Interrupt {
         action();
     }
 
+    /// Runs this before the program ends at once, in whatever state it is; but nobody waits long for it.
+    pub(crate) fn on_leaving(&self, action: impl FnOnce() + Send + 'static) {
+        self.0.leaving.lock().expect(NOT_POISONED).push(Box::new(action));
+    }
+
+    /// Runs this, on another thread, whenever the program is to be stopped until it is told to go on: it must call what it
+    /// is given, which does that.
+    pub(crate) fn on_pause(&self, around: impl Fn(&mut dyn FnMut()) + Send + 'static) {
+        self.0.pauses.lock().expect(NOT_POISONED).push(Box::new(around));
+    }
+
+    /// Stops within all that is to be done around that.
+    fn pause(&self, stop: impl FnOnce() + Send + 'static) {
+        let shared = Arc::clone(&self.0);
+        // Off this thread, since a signal to end must get through even if the terminal takes nothing.
+        thread::spawn(move || {
+            // If it is locked, it is being stopped.
+            let Ok(pauses) = shared.pauses.try_lock() else { return };
+            let mut stop = Some(stop);
+            within(&pauses, &mut || stop.take().into_iter().for_each(|stop| stop()));
+        });
+    }
+
+    fn leave(&self) {
+        let shared = Arc::clone(&self.0);
+        let (left, has_left) = mpsc::channel();
+        thread::spawn(move || {
+            let actions = std::mem::take(&mut *shared.leaving.lock().expect(NOT_POISONED));
+            actions.into_iter().for_each(|action| action());
+            let _ = left.send(());
+        });
+        let _ = has_left.recv_timeout(LEAVING);
+    }
+
     /// Takes in a signal. Returns false if it is not the first one.
     pub(crate) fn ask(&self, signal: Signal) -> bool {
         let actions = match &mut *self.state() {
@@ -119,7 +171,16 @@ impl Interrupt {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("the lock is never held across an action")
+        self.0.state.lock().expect("the lock is never held across an action")
+    }
+}
+
+const NOT_POISONED: &str = "what is done around a stop does not panic";
+
+fn within(pauses: &[Pause], stop: &mut dyn FnMut()) {
+    match pauses.split_first() {
+        Some((outer, inner)) => outer(&mut || within(inner, stop)),
+        None => stop(),
     }
 }
 
@@ -150,5 +211,24 @@ mod tests {
         assert_eq!(interrupt.asked(), Some(Signal::Terminate));
         interrupt.on_asked(move || told.send("registered after").unwrap());
         assert_eq!(hears.recv(), Ok("registered after"));
+    }
+
+    #[test]
+    fn a_stop_is_within_all_that_is_to_be_around_it() {
+        let interrupt = Interrupt::default();
+        let (told, hears) = mpsc::channel();
+        for (before, after) in [("bar away", "bar back"), ("jobs stop", "jobs go on")] {
+            let told = told.clone();
+            interrupt.on_pause(move |stop| {
+                told.send(before).unwrap();
+                stop();
+                told.send(after).unwrap();
+            });
+        }
+
+        interrupt.pause(move || told.send("stopped").unwrap());
+
+        let heard: Vec<_> = (0..5).map(|_| hears.recv().unwrap()).collect();
+        assert_eq!(heard, ["bar away", "jobs stop", "stopped", "jobs go on", "bar back"]);
     }
 }

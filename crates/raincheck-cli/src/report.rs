@@ -222,6 +222,15 @@ impl Report {
             .name("progress".into())
             .spawn(move || drawn.draw_until_ended(screen, paint))
             .map_err(|error| Error::new("cannot start a thread for the progress").because(error))?;
+        if let Bar(Some(bar)) = &bar {
+            let (stopped, left) = (bar.clone(), bar.clone());
+            interrupt.on_pause(move |stop| {
+                // It comes back with the next drawing, unless that is in the background.
+                stopped.set_message("");
+                stopped.suspend(stop);
+            });
+            interrupt.on_leaving(move || left.finish_and_clear());
+        }
         let told = Arc::clone(&shared);
         interrupt.on_asked(move || {
             let line = "stopping: what runs is being cancelled; ask again to stop at once";

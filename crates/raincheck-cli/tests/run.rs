@@ -324,6 +324,81 @@ fn a_time_limit_ends_the_whole_tree_even_one_that_ignores_term() {
     }
 }
 
+/// A daemon that does this first, and then runs on; and who starts it is done.
+fn daemon(marker: &str, first: &str) -> String {
+    format!("setsid --fork sh -c \"{first}; while :; do sleep 0.1; done\" {marker} > /dev/null 2>&1")
+}
+
+const RUNS_ON: &str = "while :; do sleep 0.1; done";
+
+#[test]
+fn daemons_end_with_a_job_that_is_ended() {
+    type End = fn(&Child);
+    let ctrl_c: End = |child| signal(child, Signal::INT);
+    let cases: [(&[&str], End); 3] = [
+        (&["--timeout", "2s", "--kill-after", "100ms"], |_| ()),
+        (&["--kill-after", "100ms"], ctrl_c),
+        (&["--kill-after", "100ms", "--halt", "now,fail=1"], |_| ()),
+    ];
+    for (args, end) in cases {
+        let (marker, dir) = (marker(), tempfile::tempdir().unwrap());
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let hears = daemon(&marker, &format!("trap 'touch {}; exit' TERM; touch {}", at("heard"), at("one")));
+        let deaf = daemon(&marker, &format!("trap '' TERM; touch {}", at("other")));
+        let starts = format!("{hears}; {deaf}; {RUNS_ON}");
+        let fails = format!("until [ -e {} ]; do sleep 0.01; done; exit 1", at("go"));
+        let mut command = raincheck(&["-q", "-j2"]);
+        let mut child = command.args(args).args(["sh", "-c", "{}", ":::", &starts, &fails]).spawn().unwrap();
+        until("both daemons run", || Path::new(&at("one")).exists() && Path::new(&at("other")).exists());
+        fs::write(at("go"), "").unwrap();
+
+        end(&child);
+        child.wait().unwrap();
+
+        assert_eq!(alive(&marker), [""; 0], "{args:?}");
+        assert!(Path::new(&at("heard")).exists(), "{args:?}: it may end in good order");
+    }
+}
+
+#[test]
+fn daemons_end_with_a_tool_that_is_ended_at_once() {
+    for how in [Signal::KILL, Signal::INT] {
+        let (marker, dir) = (marker(), tempfile::tempdir().unwrap());
+        let begun = dir.path().join("begun");
+        let starts = daemon(&marker, &format!("trap '' TERM; touch {}", begun.display()));
+        let args = ["-q", "--kill-after", "1h", "sh", "-c", &format!("{starts}; {RUNS_ON}"), ":::", "a"];
+        let mut child = raincheck(&args).spawn().unwrap();
+        until("the daemon runs", || begun.exists());
+
+        until("the tool has gone", || {
+            signal(&child, how);
+            child.try_wait().unwrap().is_some()
+        });
+
+        until("nothing is left", || alive(&marker).is_empty());
+    }
+}
+
+#[test]
+fn daemons_of_a_job_that_has_ended_by_itself_are_left_alone() {
+    let (marker, others) = (marker(), marker());
+    let dir = tempfile::tempdir().unwrap();
+    let begun = dir.path().join("begun");
+    let starts = daemon(&marker, &format!("touch {}", begun.display()));
+    let ended = format!("until [ -e {} ]; do sleep 0.01; done; {}; {RUNS_ON}", begun.display(), daemon(&others, ":"));
+    let mut command = raincheck(&["-q", "-j2", "--timeout", "1s", "sh", "-c", "{}", ":::"]);
+
+    let code = command.args([&starts, &ended]).status().unwrap().code();
+
+    let left = alive(&marker);
+    for process in &left {
+        let pid = process.split(':').next().unwrap().parse().unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    }
+    assert_eq!((left.len(), code), (1, Some(1)), "{left:?}");
+    assert_eq!(alive(&others), [""; 0]);
+}
+
 #[test]
 fn ctrl_c_and_sigterm_reach_the_jobs_and_nothing_outlives_them() {
     for (sent, name, code) in [(Signal::INT, "INT", 130), (Signal::TERM, "TERM", 143)] {

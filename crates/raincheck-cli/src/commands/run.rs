@@ -9,6 +9,7 @@ mod halt;
 mod job;
 mod joblog;
 mod keeper;
+mod kin;
 mod maker;
 mod output;
 mod process;
@@ -42,6 +43,7 @@ use self::job::{Input, Jobs, Mode, Stopping};
 use self::joblog::{Earlier, Joblog};
 use self::keeper::Keeper;
 pub(crate) use self::keeper::{COMMAND as KEEP_WATCH, keep_watch};
+use self::kin::Run;
 use self::maker::{Done, From, Maker, Together};
 use self::output::{Output, Spools, Trouble};
 use self::process::Table;
@@ -85,9 +87,10 @@ Examples:
   raincheck run --pipe --block 10M sort < big        cut stdin into blocks of whole lines
   raincheck run < commands.txt                       no command: each line is one, for the shell
 
-By its time limit, by --halt or by Ctrl-C, a job ends together with all that it has started, as
-far as that is still in its process group: TERM, and KILL after --kill-after. What a job leaves running
-when it ends by itself is left alone.
+By its time limit, by --halt or by Ctrl-C, a job ends together with all that it has started, daemons
+too: TERM, and KILL after --kill-after. Only what has left the job's process group, emptied its
+environment and lost its parent gets away. What a job leaves running when it ends by itself is left
+alone.
 
 The exit code is 0 if every job succeeded, 1 if not, 2 if the command line is wrong, and 130 after
 Ctrl-C.";
@@ -280,14 +283,15 @@ fn execute(args: &RunArgs, talk: Talk, interrupt: &Interrupt, prepared: Prepared
         shown = shown.reading_stdin(args.what_is_read());
     }
     let report = Report::open(shown, interrupt)?;
-    let keeper = Keeper::start();
+    let run = Run::new();
+    let keeper = Keeper::start(&run);
     if let Err(error) = &keeper {
         report.note(format!("if this program is killed, its jobs go on: cannot start a keeper for them: {error}"));
     }
     let cannot_begin = |error| Error::new("cannot begin").because(error);
     let jobs = Arc::new(Jobs {
         plan,
-        table: Table::start(keeper.ok(), args.jobs.timeout, args.kill_after).map_err(cannot_begin)?,
+        table: Table::start(run, keeper.ok(), args.jobs.timeout, args.kill_after).map_err(cannot_begin)?,
         output: Output::new(args.keep_order, log, report.bar()).map_err(cannot_begin)?,
         spools: Spools::default(),
         gate: Gate::new(args.delay, args.load, args.memfree),
@@ -316,6 +320,8 @@ fn execute(args: &RunArgs, talk: Talk, interrupt: &Interrupt, prepared: Prepared
     jobs.state.follow(feed.stop(), feed.watch_total());
     let (asked, stopped) = (interrupt.clone(), Arc::clone(&jobs));
     interrupt.on_asked(move || stopped.stop(signal_of(asked.asked())));
+    let paused = Arc::clone(&jobs);
+    interrupt.on_pause(move |stop| paused.table.pause(stop));
 
     let chosen = executors::make_here(executor, at_once)?;
     report.style(&format!("{} at a time", figures::count(at_once.get() as u64, "job")));

@@ -56,9 +56,11 @@ impl Screen {
         }
     }
 
-    /// What there is to draw now of how far the work is. Plain lines come now and then, and only with news.
+    /// What there is to draw now of how far the work is. Plain lines come now and then, and only with news; a bar is not
+    /// drawn from the background, across what someone types in front.
     pub(crate) fn lines(&mut self, progress: &Progress, at: Duration, paint: Paint) -> Vec<String> {
         match self {
+            Self::Bar(_) if !is_in_foreground() => Vec::new(),
             Self::Bar(_) => progress.lines(at, terminal_width(), paint),
             Self::Plain(plain) => plain.due(at, || progress.figures(at)).into_iter().collect(),
             Self::Silent => Vec::new(),
@@ -120,6 +122,11 @@ fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     bar.set_style(ProgressStyle::with_template("{msg}").expect("the template has one field"));
     bar
+}
+
+/// Whether the terminal that stderr is belongs to this program now. One that knows of no background is always its own.
+fn is_in_foreground() -> bool {
+    rustix::termios::tcgetpgrp(io::stderr()).map_or(true, |group| group == rustix::process::getpgrp())
 }
 
 fn terminal_width() -> usize {

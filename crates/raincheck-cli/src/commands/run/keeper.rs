@@ -3,11 +3,12 @@
 //! `kill -9` leaves no time to tell anyone. `PR_SET_PDEATHSIG` would reach a command but not what that has started in turn,
 //! and needs code between fork and exec, which is the slow way to start a process. So there is a table in memory that both
 //! can see, of the process groups that run, and a pipe that only this process holds open. The keeper sleeps in a read from
-//! that pipe; when it ends, whatever ended us, it signals the groups that the table names. A command costs two small
+//! that pipe; when it ends, whatever ended us, it ends the jobs that the table names. A command costs two small
 //! writes to the table, and the keeper never wakes before the end.
 //!
 //! The keeper is this program once more, under another name, so that `killall -9 raincheck` does not hit both.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, PipeWriter, Read};
 use std::os::fd::OwnedFd;
@@ -22,7 +23,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
-use super::process::{Process, lives, processes, tell};
+use super::kin::{Kin, Looks, Process, Run, processes, tell};
 use crate::error::Exit;
 
 /// The hidden command that makes this program a keeper.
@@ -49,20 +50,24 @@ pub(super) struct Keeper {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Free,
-    /// There may be a process that nobody has the number of yet.
-    Starting,
-    Group(Pid),
+    /// There may be a process with this mark that nobody has the number of yet.
+    Starting(u32),
+    /// A mark, and a group.
+    Running(u32, Pid),
 }
 
+/// In bytes, of the table: the group, and the mark.
+const ENTRY: usize = 8;
+
 impl Keeper {
-    /// Starts it.
-    pub(super) fn start() -> io::Result<Self> {
+    /// Starts it, for the jobs of this run.
+    pub(super) fn start(run: &Run) -> io::Result<Self> {
         let (alive, life) = io::pipe()?;
         let table = File::from(memfd_create("raincheck-jobs", MemfdFlags::CLOEXEC)?);
         let process = Command::new("/proc/self/exe")
             .arg0(NAME)
             .arg(COMMAND)
-            .arg(std::process::id().to_string())
+            .args([&std::process::id().to_string(), run.name()])
             .stdin(alive)
             .stdout(table.try_clone()?)
             .stderr(Stdio::null())
@@ -74,13 +79,16 @@ impl Keeper {
 
     /// Notes what is in a slot.
     pub(super) fn note(&self, slot: usize, place: Place) {
-        let number: i32 = match place {
-            Place::Free => 0,
-            Place::Starting => -1,
-            Place::Group(group) => group.as_raw_nonzero().get(),
+        let (group, mark) = match place {
+            Place::Free => (0, 0),
+            Place::Starting(mark) => (-1, mark),
+            Place::Running(mark, group) => (group.as_raw_nonzero().get(), mark),
         };
+        let mut entry = [0; ENTRY];
+        entry[..4].copy_from_slice(&group.to_ne_bytes());
+        entry[4..].copy_from_slice(&mark.to_ne_bytes());
         // It is memory: there is nothing to go wrong but that there is no more, and then the system ends programs.
-        let _ = self.table.write_all_at(&number.to_ne_bytes(), slot as u64 * 4);
+        let _ = self.table.write_all_at(&entry, (slot * ENTRY) as u64);
     }
 
     /// Lets it go, and waits until it has gone. What the table still names is ended first.
@@ -93,7 +101,7 @@ impl Keeper {
 const NOT_POISONED: &str = "nothing panics while the keeper is let go";
 
 /// What the keeper does: waits for the end of the program that started it, and then for that of its commands.
-pub(crate) fn keep_watch(watched: i32) -> Exit {
+pub(crate) fn keep_watch(watched: i32, run: String) -> Exit {
     let _ = rustix::thread::set_name(c"job-keeper");
     // It must not keep a folder from being unmounted.
     let _ = std::env::set_current_dir("/");
@@ -106,25 +114,48 @@ pub(crate) fn keep_watch(watched: i32) -> Exit {
         return Exit::SomeFailed;
     };
     let places = places(&table);
-    let mut groups: Vec<Pid> = places
-        .iter()
-        .filter_map(|place| match place {
-            Place::Group(group) => Some(*group),
-            Place::Free | Place::Starting => None,
-        })
-        .collect();
-    if places.contains(&Place::Starting) {
-        groups.extend(orphans(watched.as_ref()));
+    let job = |place: &Place| match *place {
+        Place::Running(mark, group) => Some(Kin { mark, group: Some(group) }),
+        Place::Starting(mark) => Some(Kin { mark, group: None }),
+        Place::Free => None,
+    };
+    let mut jobs: Vec<Kin> = places.iter().filter_map(job).collect();
+    if jobs.iter().any(|job| job.group.is_none()) {
+        // Each is a group, and whose it is makes no difference here.
+        let mark = jobs[0].mark;
+        jobs.extend(orphans(watched.as_ref()).into_iter().map(|group| Kin { mark, group: Some(group) }));
     }
-    groups.iter().for_each(|group| tell(*group, Signal::TERM));
-    let due = Instant::now() + GRACE;
-    groups.retain(|group| lives(*group));
-    while !groups.is_empty() && Instant::now() < due {
-        thread::sleep(BETWEEN_LOOKS);
-        groups.retain(|group| lives(*group));
-    }
-    groups.iter().for_each(|group| tell(*group, Signal::KILL));
+    end(&jobs, &Looks::new(Run::named(run)));
     Exit::AllDone
+}
+
+/// Tells all that is left of these jobs to end, and kills what is left of it after a while.
+fn end(jobs: &[Kin], looks: &Looks) {
+    let tell_groups = |signal| jobs.iter().filter_map(|job| job.group).for_each(|group| tell(group, signal));
+    tell_groups(Signal::TERM);
+    let due = Instant::now() + GRACE;
+    let (mut told, mut are_killed) = (HashSet::new(), false);
+    loop {
+        let seen = looks.now();
+        let left = seen.of(jobs);
+        let now = Instant::now();
+        if left.is_empty() || now >= due + GRACE {
+            return;
+        }
+        if now >= due && !are_killed {
+            tell_groups(Signal::KILL);
+            are_killed = true;
+        }
+        for process in left {
+            let is_in_group = jobs.iter().any(|job| process.is_in(job.group));
+            match told.insert((process.pid, process.started)) {
+                _ if now >= due => process.tell(Signal::KILL),
+                true if !is_in_group => process.tell(Signal::TERM),
+                _ => {}
+            }
+        }
+        thread::sleep(BETWEEN_LOOKS);
+    }
 }
 
 fn places(table: &File) -> Vec<Place> {
@@ -132,13 +163,18 @@ fn places(table: &File) -> Vec<Place> {
     if table.read_exact_at(&mut bytes, 0).is_err() {
         return Vec::new();
     }
-    let place = |bytes: &[u8]| match i32::from_ne_bytes(bytes.try_into().expect("a chunk has four bytes")) {
-        0 => Place::Free,
-        ..0 => Place::Starting,
-        number => Pid::from_raw(number).map_or(Place::Free, Place::Group),
+    let place = |entry: &[u8]| {
+        let (group, mark) = entry.split_at(4);
+        let mark = u32::from_ne_bytes(mark.try_into().expect(ENTRY_IS_WHOLE));
+        match i32::from_ne_bytes(group.try_into().expect(ENTRY_IS_WHOLE)) {
+            ..0 => Place::Starting(mark),
+            number => Pid::from_raw(number).map_or(Place::Free, |group| Place::Running(mark, group)),
+        }
     };
-    bytes.chunks_exact(4).map(place).collect()
+    bytes.chunks_exact(ENTRY).map(place).collect()
 }
+
+const ENTRY_IS_WHOLE: &str = "an entry is two numbers of four bytes";
 
 /// The commands that were being started when the program was killed, so that nobody has noted their numbers.
 ///

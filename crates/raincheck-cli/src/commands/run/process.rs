@@ -1,26 +1,28 @@
 //! The commands that run: each leads a process group of its own, so that all it starts can be ended with it.
 //!
 //! A worker thread starts a command and blocks until it ends; another one, that sleeps until a time limit is due, ends
-//! those that overrun. Ending is `TERM`, and `KILL` for whatever of the group is left after a while. A daemon that has
-//! left its group on purpose is left alone.
+//! those that overrun. Ending is `TERM`, and `KILL` for whatever is left of the job after a while: first its group, and when
+//! its leader has gone also [what has left that](super::kin).
 //!
 //! Nothing here may keep `std` from starting commands by `posix_spawn`: no `pre_exec`, no user or group. A fork of this
 //! program's memory would take longer than most of the commands do.
 
-use std::fs;
+use std::collections::HashSet;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid};
 
 use super::keeper::{Keeper, Place};
+use super::kin::{Kin, Looks, MARKS, Run, tell};
 
-/// How often it is looked whether what is left of a group has gone.
+/// How soon, and then how often, it is looked whether what is left of a job has gone.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+const LONGEST_BETWEEN: Duration = Duration::from_millis(40);
 /// What is killed is gone a moment later, and lets go of its files and ports only then; but a broken disk may hold it for ever.
 const DYING: Duration = Duration::from_secs(1);
 
@@ -29,7 +31,11 @@ pub(super) struct Table {
     state: Mutex<State>,
     /// Announces that there is something to end.
     changed: Condvar,
+    /// Held to write by who stops everything: nothing is started meanwhile.
+    starting: RwLock<()>,
     keeper: Option<Keeper>,
+    run: Run,
+    looks: Looks,
     limit: Option<Duration>,
     grace: Duration,
 }
@@ -62,7 +68,7 @@ pub(super) enum Ended {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waited {
     pub(super) status: ExitStatus,
-    /// Whether it was ended from here: then its whole group is gone.
+    /// Whether it was ended from here: then all that it has started is gone.
     pub(super) ended: Option<Ended>,
     /// Whether it has left something running.
     pub(super) left: bool,
@@ -72,13 +78,21 @@ pub(super) struct Waited {
 pub(super) struct Held<'t> {
     table: &'t Table,
     slot: usize,
+    mark: u32,
 }
 
 impl Table {
     /// An empty table. Commands are given so long, and when they are told to end, so long again.
-    pub(super) fn start(keeper: Option<Keeper>, limit: Option<Duration>, grace: Duration) -> io::Result<Arc<Self>> {
-        let state = State { slots: Vec::new(), stopped: None, closed: false };
-        let table = Arc::new(Self { state: Mutex::new(state), changed: Condvar::new(), keeper, limit, grace });
+    pub(super) fn start(
+        run: Run,
+        keeper: Option<Keeper>,
+        limit: Option<Duration>,
+        grace: Duration,
+    ) -> io::Result<Arc<Self>> {
+        let state = Mutex::new(State { slots: Vec::new(), stopped: None, closed: false });
+        let (changed, looks) = (Condvar::new(), Looks::new(run.clone()));
+        let starting = RwLock::default();
+        let table = Arc::new(Self { state, changed, starting, keeper, run, looks, limit, grace });
         let watched = Arc::clone(&table);
         thread::Builder::new().name("limits".into()).spawn(move || watched.watch())?;
         Ok(table)
@@ -95,7 +109,7 @@ impl Table {
             state.slots.push(Slot::default());
         }
         state.slots[slot] = Slot { taken: true, ..Slot::default() };
-        Some(Held { table: self, slot })
+        Some(Held { table: self, slot, mark: self.run.new_mark() })
     }
 
     /// Passes a signal on to everything that runs, and lets nothing new begin.
@@ -108,6 +122,25 @@ impl Table {
         }
         drop(state);
         self.changed.notify_all();
+    }
+
+    /// Has everything that runs wait while `stop` stops this program, as Ctrl-Z does, and gives it that time back.
+    pub(super) fn pause(&self, stop: &mut dyn FnMut()) {
+        let _nothing_starts = self.starting.write().expect(NOT_POISONED);
+        // Locked all the while: who watches the time must not wake up before the limits are moved.
+        let mut state = self.state();
+        let tell_all = |state: &State, signal| {
+            for group in state.slots.iter().filter_map(|slot| slot.group) {
+                // It may have ended.
+                let _ = kill_process_group(group, signal);
+            }
+        };
+        tell_all(&state, Signal::TSTP);
+        let since = Instant::now();
+        stop();
+        let paused = since.elapsed();
+        state.slots.iter_mut().filter_map(|slot| slot.due.as_mut()).for_each(|due| *due += paused);
+        tell_all(&state, Signal::CONT);
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -190,9 +223,10 @@ impl Held<'_> {
     ///
     /// What the system says.
     pub(super) fn start(&self, command: &mut Command) -> io::Result<Child> {
+        let _nothing_is_paused = self.table.starting.read().expect(NOT_POISONED);
         // Said beforehand, since this program may be killed in the middle of it.
-        self.table.note(self.slot, Place::Starting);
-        let child = match command.process_group(0).spawn() {
+        self.table.note(self.slot, Place::Starting(self.mark));
+        let child = match command.process_group(0).env(MARKS, self.table.run.marks_with(self.mark)).spawn() {
             Ok(child) => child,
             Err(error) => {
                 self.table.note(self.slot, Place::Free);
@@ -200,7 +234,7 @@ impl Held<'_> {
             }
         };
         let group = group_of(&child);
-        self.table.note(self.slot, Place::Group(group));
+        self.table.note(self.slot, Place::Running(self.mark, group));
         let mut state = self.table.state();
         let stopped = state.stopped;
         let slot = &mut state.slots[self.slot];
@@ -230,7 +264,7 @@ impl Held<'_> {
         };
         let status = child.wait()?;
         if ended.is_some() {
-            sweep(group, due.unwrap_or_else(Instant::now));
+            self.table.sweep(Kin { mark: self.mark, group: Some(group) }, due.unwrap_or_else(Instant::now));
         }
         self.table.note(self.slot, Place::Free);
         Ok(Waited { status, ended, left: test_kill_process_group(group).is_ok() })
@@ -247,73 +281,36 @@ fn group_of(child: &Child) -> Pid {
     Pid::from_child(child)
 }
 
-/// Signals a group. That it has gone already is as well.
-pub(super) fn tell(group: Pid, signal: Signal) {
-    let _ = kill_process_group(group, signal);
-    if signal != Signal::KILL {
-        // A command that was stopped, as one is that reads from the terminal, must run to hear of it.
-        let _ = kill_process_group(group, Signal::CONT);
-    }
-}
-
-/// Whether anything of a group still runs. A zombie does not, however long nobody reaps it.
-pub(super) fn lives(group: Pid) -> bool {
-    test_kill_process_group(group).is_ok() && processes().any(|process| process.group == group.as_raw_nonzero().get())
-}
-
-/// A process, as /proc has it.
-pub(super) struct Process {
-    pub(super) pid: Pid,
-    pub(super) name: String,
-    pub(super) parent: i32,
-    pub(super) group: i32,
-    pub(super) session: i32,
-    /// In ticks since the system started.
-    pub(super) started: u64,
-}
-
-impl Process {
-    /// The process of this number, unless it is gone or a zombie.
-    pub(super) fn read(pid: Pid) -> Option<Self> {
-        let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-        let stat = String::from_utf8_lossy(&stat);
-        // The name, in brackets, may hold anything; what follows it are numbers.
-        let (from, to) = (stat.find('(')?, stat.rfind(')')?);
-        let fields: Vec<&str> = stat.get(to + 2..)?.split(' ').collect();
-        let [state, parent, group, session, ..] = fields[..] else { return None };
-        if matches!(state, "Z" | "X") {
-            return None;
+impl Table {
+    /// Waits until nothing is left of a job whose leader has gone; ends the rest by force when it is time.
+    ///
+    /// What has left its group has not heard of the end yet, and has its own time.
+    fn sweep(&self, job: Kin, due: Instant) {
+        let (mut is_killed, mut told, mut latest) = (false, HashSet::new(), due);
+        let mut pause = BETWEEN_LOOKS;
+        loop {
+            let seen = self.looks.now();
+            let left = seen.of(&[job]);
+            let now = Instant::now();
+            if left.is_empty() || now >= latest + DYING {
+                return;
+            }
+            if now >= due && !is_killed {
+                job.group.into_iter().for_each(|group| tell(group, Signal::KILL));
+                is_killed = true;
+            }
+            for process in left.into_iter().filter(|process| !process.is_in(job.group)) {
+                if told.is_empty() {
+                    latest = due.max(now + self.grace);
+                }
+                match told.insert((process.pid, process.started)) {
+                    _ if now >= latest => process.tell(Signal::KILL),
+                    true => process.tell(Signal::TERM),
+                    false => {}
+                }
+            }
+            thread::sleep(pause);
+            pause = LONGEST_BETWEEN.min(pause * 2);
         }
-        Some(Self {
-            pid,
-            name: stat.get(from + 1..to)?.into(),
-            parent: parent.parse().ok()?,
-            group: group.parse().ok()?,
-            session: session.parse().ok()?,
-            started: fields.get(19)?.parse().ok()?,
-        })
-    }
-}
-
-/// All processes there are.
-pub(super) fn processes() -> impl Iterator<Item = Process> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
-    pids.filter_map(Process::read)
-}
-
-/// Waits until nothing is left of a group whose leader has gone; ends the rest by force when it is time.
-fn sweep(group: Pid, due: Instant) {
-    let mut is_killed = false;
-    while lives(group) {
-        let now = Instant::now();
-        if now >= due && !is_killed {
-            tell(group, Signal::KILL);
-            is_killed = true;
-        }
-        if now >= due + DYING {
-            return;
-        }
-        thread::sleep(BETWEEN_LOOKS);
     }
 }
