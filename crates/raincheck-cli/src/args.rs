@@ -2,6 +2,7 @@
 //! is done.
 
 use std::fmt::Display;
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -13,6 +14,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{FetchArgs, FlagsArgs, HashArgs, LogsArgs, RunArgs, ServeArgs};
+use crate::error::{Error, Exit, cannot_write_output};
 use crate::report::{Plan, ProgressMode, RecordsFile, TimelineFile, Verbosity};
 
 /// A pile of jobs, done: many at once, each with its own time limit, and what became of each told
@@ -26,9 +28,19 @@ pub(crate) struct Cli {
     pub(crate) command: Option<Command>,
 }
 
-/// Reads the command line. If it is wrong, says so and ends the program.
-pub(crate) fn read() -> Cli {
-    Cli::try_parse().unwrap_or_else(|error| with_way_out(error).exit())
+/// Reads the command line. If there is nothing more to do, since it is wrong or asks for help, says so, and how to exit.
+pub(crate) fn read() -> Result<Cli, Result<Exit, Error>> {
+    Cli::try_parse().map_err(|told| tell(&with_way_out(told)))
+}
+
+fn tell(told: &clap::Error) -> Result<Exit, Error> {
+    if told.use_stderr() {
+        // If stderr is gone too, the exit code is all that is left to tell it by.
+        let _ = told.print();
+        return Ok(Exit::Usage);
+    }
+    told.print().and_then(|()| io::stdout().flush()).map_err(cannot_write_output)?;
+    Ok(Exit::AllDone)
 }
 
 /// Other tools have `-o FILE`, or `-O`, for where a download goes.

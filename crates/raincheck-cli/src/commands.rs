@@ -17,7 +17,7 @@ pub(crate) use self::logs::LogsArgs;
 pub(crate) use self::run::{KEEP_WATCH, RunArgs};
 pub(crate) use self::serve::ServeArgs;
 use crate::args::{Cli, Command};
-use crate::error::{Error, Exit, cannot_write_output};
+use crate::error::{Error, Exit};
 
 /// Does what was typed, and says how to exit.
 pub(crate) fn run(cli: Cli) -> Result<Exit, Error> {
@@ -29,8 +29,8 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, Error> {
         Some(Command::Run(args)) => run::run(*args, cli.talk),
         Some(Command::KeepWatch { watched, run }) => Ok(run::keep_watch(watched, run)),
         Some(Command::Serve(args)) => serve::run(args, cli.talk),
-        Some(Command::Completions { shell }) => shell::completions(shell).map_err(cannot_write_output),
-        Some(Command::Man) => shell::manual_page().map_err(cannot_write_output),
+        Some(Command::Completions { shell }) => shell::completions(shell),
+        Some(Command::Man) => shell::manual_page(),
         None => {
             // Nothing was asked for, so nothing goes to stdout.
             anstream::eprint!("{}", Cli::command().render_help().ansi());

@@ -121,6 +121,12 @@ pub(crate) fn reason(error: &(impl Display + ?Sized)) -> String {
     text
 }
 
+/// Writes data to stdout, all of it, and not just most of it and the rest some time.
+pub(crate) fn write_output(data: &[u8]) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    out.write_all(data).and_then(|()| out.flush()).map_err(cannot_write_output)
+}
+
 /// Writing data to stdout failed. A reader that has gone is no error of ours.
 pub(crate) fn cannot_write_output(error: io::Error) -> Error {
     match error.kind() {

@@ -14,6 +14,6 @@ mod server;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = args::read();
-    commands::run(cli).unwrap_or_else(|error| error.tell()).into()
+    let exit = args::read().map_or_else(|told| told, commands::run);
+    exit.unwrap_or_else(|error| error.tell()).into()
 }

@@ -275,6 +275,11 @@ impl Report {
         Job(Arc::new(OpenJob { number, over, attempts, shared: Arc::clone(&self.shared) }))
     }
 
+    /// Whether there was anything to do so far.
+    pub(crate) fn has_jobs(&self) -> bool {
+        self.shared.next_job.load(Ordering::Relaxed) > 0
+    }
+
     /// Writes data to stdout, in one piece and clear of the bar.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::args::{ExecutorName, JobOptions, ReportOptions, Talk, jobs_or_else, number};
 use crate::batch::{Again, Async, Batch, Calls, Done, Failure, Tried};
 use crate::client::{AsyncClient, BlockingClient, FetchError};
-use crate::error::{Error, Exit, cannot_write_output};
+use crate::error::{Error, Exit, cannot_write_output, write_output};
 use crate::executors;
 use crate::interrupt::Interrupt;
 use crate::report::event::Status;
@@ -318,7 +318,7 @@ fn demonstrate(args: FlagsArgs, talk: Talk, interrupt: &Interrupt) -> Result<Exi
     }
     let exit = report.finish()?;
     if !rows.is_empty() {
-        io::stdout().lock().write_all(table(&rows).as_bytes()).map_err(cannot_write_output)?;
+        write_output(table(&rows).as_bytes())?;
     }
     Ok(exit)
 }
@@ -362,7 +362,7 @@ fn download(args: FlagsArgs, talk: Talk, interrupt: &Interrupt) -> Result<Exit, 
     let counts = Status::ALL.map(|status| report.count(status));
     let exit = report.finish()?;
     let tail = tail(|status| counts[status as usize], elapsed);
-    io::stdout().lock().write_all(tail.as_bytes()).map_err(cannot_write_output)?;
+    write_output(tail.as_bytes())?;
     Ok(exit)
 }
 

@@ -101,6 +101,7 @@ fn write(args: HashArgs, talk: Talk, workers: Workers, interrupt: &Interrupt) ->
     } else if args.tree.lists_by_stdin() {
         plan = plan.reading_stdin("names of files");
     }
+    let picks = args.tree.picks();
     let tree = Tree::new(args.paths, args.tree)?;
     let plan = Plan { tells_summary: plan.verbosity > Verbosity::Normal, ..plan };
     let report = Report::open(plan, interrupt)?;
@@ -124,7 +125,17 @@ fn write(args: HashArgs, talk: Talk, workers: Workers, interrupt: &Interrupt) ->
         output.put(number, lines(&algorithms, sums, found.name.as_bytes(), format)).map_err(cannot_write_output)
     })?;
     output.end().map_err(cannot_write_output)?;
-    report.finish()
+    if report.has_jobs() || interrupt.asked().is_some() {
+        return report.finish();
+    }
+    match picks {
+        // What someone has asked for by name is not there; an empty folder may be as it should be.
+        Some(globs) => Err(Error::new(format!("no file matches {globs}"))),
+        None => {
+            report.note("there was nothing to hash");
+            report.finish()
+        }
+    }
 }
 
 /// Makes the sums of a file, unless it is known that it cannot be read.

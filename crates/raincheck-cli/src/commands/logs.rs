@@ -24,7 +24,7 @@ mod tally;
 mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::iter;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ use self::tally::{BadLine, Tally};
 use self::time::{Moment, Span};
 use crate::args::{ExecutorName, JobOptions, ReportOptions, Talk, number};
 use crate::batch::{Batch, Calls, Failure, Tried};
-use crate::error::{Error, Exit, cannot_write_output};
+use crate::error::{Error, Exit, write_output};
 use crate::executors;
 use crate::interrupt::Interrupt;
 use crate::report::event::Expected;
@@ -274,7 +274,7 @@ fn show(answers: &Answers, args: &LogsArgs, is_interrupted: bool) -> Result<(), 
     }
     if output.is_empty() && can_say_so(*format) {
         let text = format.write(answers, is_overview);
-        io::stdout().lock().write_all(text.as_bytes()).map_err(cannot_write_output)?;
+        write_output(text.as_bytes())?;
     }
     output.iter().filter(|file| can_say_so(file.form())).try_for_each(|file| file.write(answers, is_overview))
 }

@@ -90,7 +90,7 @@ Examples:
 By its time limit, by --halt or by Ctrl-C, a job ends together with all that it has started, daemons
 too: TERM, and KILL after --kill-after. Only what has left the job's process group, emptied its
 environment and lost its parent gets away. What a job leaves running when it ends by itself is left
-alone.
+alone. Ctrl-Z stops the jobs too, and their time limits, until you say `fg` or `bg`.
 
 The exit code is 0 if every job succeeded, 1 if not, 2 if the command line is wrong, and 130 after
 Ctrl-C.";
@@ -353,11 +353,15 @@ fn execute(args: &RunArgs, talk: Talk, interrupt: &Interrupt, prepared: Prepared
     if skipped > 0 {
         report.note(format!("{} run before, and skipped", figures::count_of(skipped, "job was", "jobs were")));
     }
+    let unread = trouble();
+    if !report.has_jobs() && skipped == 0 && unread.is_none() && interrupt.asked().is_none() {
+        report.note("there was nothing to run: there were no inputs");
+    }
     let exit = report.finish();
     if let Some(trouble) = trouble_of_ours {
         return Err(cannot_tell(trouble, args.joblog.as_deref()));
     }
-    if let Some(error) = trouble() {
+    if let Some(error) = unread {
         return Err(error);
     }
     Ok(match (exit?, args.halt.0) {

@@ -6,17 +6,21 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 
 use crate::args::Cli;
-use crate::error::Exit;
+use crate::error::{Error, Exit, write_output};
 
 /// Prints the completion script of this shell.
-pub(crate) fn completions(shell: Shell) -> io::Result<Exit> {
+pub(crate) fn completions(shell: Shell) -> Result<Exit, Error> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "raincheck", &mut script);
     print(&script)
 }
 
 /// Prints the manual page: the program, and then each command.
-pub(crate) fn manual_page() -> io::Result<Exit> {
+pub(crate) fn manual_page() -> Result<Exit, Error> {
+    print(&page().map_err(|error| Error::new("cannot make the manual page").because(error))?)
+}
+
+fn page() -> io::Result<Vec<u8>> {
     let mut command = Cli::command();
     command.build();
     let mut page = Vec::new();
@@ -38,7 +42,7 @@ pub(crate) fn manual_page() -> io::Result<Exit> {
             writeln!(page, ".PP\n.nf\n{}\n.fi", as_it_stands(&more.to_string()))?;
         }
     }
-    print(&page)
+    Ok(page)
 }
 
 /// Text of which roff is to make nothing else.
@@ -48,7 +52,7 @@ fn as_it_stands(text: &str) -> String {
     text.lines().map(|line| format!("\\&{line}")).collect::<Vec<_>>().join("\n")
 }
 
-fn print(text: &[u8]) -> io::Result<Exit> {
-    io::stdout().lock().write_all(text)?;
+fn print(text: &[u8]) -> Result<Exit, Error> {
+    write_output(text)?;
     Ok(Exit::AllDone)
 }

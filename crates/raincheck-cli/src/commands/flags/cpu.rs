@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::FlagsArgs;
 use crate::args::{ExecutorName, Talk};
 use crate::batch::{Batch, Calls, Done, Failure, Tried};
-use crate::error::{Error, Exit, cannot_write_output};
+use crate::error::{Error, Exit, write_output};
 use crate::executors;
 use crate::interrupt::Interrupt;
 use crate::report::{Plan, Report};
@@ -166,7 +166,7 @@ pub(super) fn demonstrate(args: FlagsArgs, talk: Talk, interrupt: &Interrupt) ->
         text += &table(&format!("{} jobs: {name}", pile.len()), &rows);
     }
     let exit = report.finish()?;
-    io::stdout().lock().write_all(text.as_bytes()).map_err(cannot_write_output)?;
+    write_output(text.as_bytes())?;
     Ok(exit)
 }
 

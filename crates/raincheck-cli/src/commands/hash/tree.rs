@@ -51,6 +51,13 @@ impl TreeOptions {
         self.files_from.is_some() || self.files0_from.is_some()
     }
 
+    /// The globs of which a file must match one, if there are any.
+    pub(super) fn picks(&self) -> Option<String> {
+        let picks: Vec<_> =
+            self.glob.iter().filter(|glob| !glob.starts_with('!')).map(|glob| format!("`{glob}`")).collect();
+        (!picks.is_empty()).then(|| picks.join(" or "))
+    }
+
     /// Whether that list is standard input.
     pub(super) fn lists_by_stdin(&self) -> bool {
         self.files_from.iter().chain(&self.files0_from).any(|list| list.as_os_str() == "-")
