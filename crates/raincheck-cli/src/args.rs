@@ -169,7 +169,8 @@ pub(crate) struct ReportOptions {
     /// How progress is shown, on stderr
     #[arg(long, value_name = "HOW", default_value = "auto")]
     progress: ProgressMode,
-    /// Write a line about each job, as it ends, to FILE.jsonl or FILE.csv
+    /// Write a line about each job, as it ends, to FILE.jsonl or FILE.csv; where a name is no UTF-8, `raw` has its bytes,
+    /// percent-encoded
     #[arg(long, value_name = "FILE")]
     report: Option<RecordsFile>,
     /// Draw which job ran when and where, to FILE.svg, FILE.html, or FILE.json for Perfetto

@@ -22,7 +22,7 @@ use crate::args::JobOptions;
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::report::event::{Expected, Outcome, Status};
-use crate::report::{Attempt, Job, Report};
+use crate::report::{Attempt, Job, Label, Report};
 
 /// The wait before the second attempt; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -173,11 +173,11 @@ impl<'r> Batch<'r> {
     ///
     /// The first error of `take`; the remaining jobs are cancelled. That a job failed is in the report, and no error
     /// here.
-    pub(crate) fn run<E, I, T>(
+    pub(crate) fn run<E, I, T, L: Into<Label>>(
         &self,
         executor: E,
         inputs: impl Iterator<Item = I>,
-        label: impl Fn(&I) -> String,
+        label: impl Fn(&I) -> L,
         way: &impl Way<E, I, T>,
         take: impl FnMut(I, Result<T, &Failure>) -> Result<(), Error>,
     ) -> Result<(), Error>
@@ -252,7 +252,11 @@ where
     W: Way<E, I, T>,
     K: FnMut(I, Result<T, &Failure>) -> Result<(), Error>,
 {
-    fn go(&mut self, mut inputs: impl Iterator<Item = I>, label: impl Fn(&I) -> String) -> Result<(), Error> {
+    fn go<L: Into<Label>>(
+        &mut self,
+        mut inputs: impl Iterator<Item = I>,
+        label: impl Fn(&I) -> L,
+    ) -> Result<(), Error> {
         let room = self.executor.workers().saturating_mul(self.batch.under_way);
         let mut more = true;
         loop {

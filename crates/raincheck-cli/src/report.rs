@@ -8,6 +8,7 @@
 pub(crate) mod event;
 pub(crate) mod figures;
 mod jobs;
+mod label;
 mod notes;
 mod progress;
 mod records;
@@ -28,6 +29,7 @@ use indicatif::ProgressBar;
 
 use self::event::{Event, Expected, Moment, Outcome, Status};
 use self::jobs::{Jobs, Reader};
+pub(crate) use self::label::Label;
 use self::notes::Notes;
 pub(crate) use self::notes::Verbosity;
 use self::progress::Progress;
@@ -267,7 +269,7 @@ impl Report {
     }
 
     /// Enters one more job.
-    pub(crate) fn submit(&self, label: impl Into<Arc<str>>) -> Job {
+    pub(crate) fn submit(&self, label: impl Into<Label>) -> Job {
         let number = self.shared.next_job.fetch_add(1, Ordering::Relaxed);
         let label = label.into();
         self.shared.emit(|at| Event::Job { job: number, at, moment: Moment::Submitted { label } });

@@ -1,6 +1,6 @@
 //! `raincheck run` with real commands, real signals, and beside the tools that it replaces.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -225,6 +225,44 @@ fn any_name_arrives_byte_for_byte_on_every_executor() {
             assert_eq!(text(&output.stdout), text(&expected), "{executor} {shell:?}: {}", text(&output.stderr));
             assert_eq!(output.status.code(), Some(0));
         }
+    }
+}
+
+#[test]
+fn names_that_are_no_text_can_be_had_back_from_a_report() {
+    let dir = tempfile::tempdir().unwrap();
+    let names: [&[u8]; 3] = [b"caf\xe9 1%.txt", b"caf\xea 1%.txt", b"text"];
+    let report = |command: &str, file: &str| {
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_raincheck"));
+        tool.args([command, "-q", "-j1", "--report", file]).args(if command == "run" {
+            &["false", ":::"][..]
+        } else {
+            &[]
+        });
+        tool.args(names.iter().map(|name| OsStr::from_bytes(name))).current_dir(dir.path()).output().unwrap();
+        let report = fs::read_to_string(dir.path().join(file)).unwrap();
+        fs::remove_file(dir.path().join(file)).unwrap();
+        report
+    };
+    let decoded = |raw: &str| percent_encoding::percent_decode_str(raw).collect::<Vec<u8>>();
+    for command in ["run", "hash"] {
+        let json = report(command, "r.jsonl");
+        let records = json.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let there = records.map(|record| match record["raw"].as_str() {
+            Some(raw) => decoded(raw),
+            None => record["label"].as_str().unwrap().into(),
+        });
+        assert_eq!(there.collect::<Vec<_>>(), names, "{command}");
+
+        let table = report(command, "r.csv");
+        let records = csv::Reader::from_reader(table.as_bytes()).into_deserialize::<BTreeMap<String, String>>();
+        let there =
+            records.map(|record| record.map(|mut record| (record.remove("raw"), record.remove("label"))).unwrap());
+        let there = there.map(|(raw, label)| match raw.unwrap().as_str() {
+            "" => label.unwrap().into_bytes(),
+            raw => decoded(raw),
+        });
+        assert_eq!(there.collect::<Vec<_>>(), names, "{command}");
     }
 }
 

@@ -15,7 +15,7 @@ use raincheck::InProcess;
 
 use super::{Again, Batch, Done, Failure, Open, Tried, Waiting, lane};
 use crate::report::event::{Expected, Outcome, Status};
-use crate::report::{Attempt, Report};
+use crate::report::{Attempt, Label, Report};
 
 /// Where inputs come from that may keep one waiting, as a pipe does.
 pub(crate) trait Inputs {
@@ -50,7 +50,7 @@ impl Batch<'_> {
         &self,
         executor: &impl InProcess,
         inputs: In,
-        label: impl Fn(&I) -> String + Sync,
+        label: impl Fn(&I) -> Label + Sync,
         work: impl Fn(I, &Attempt) -> Tried<()> + Sync,
     ) where
         I: Clone + Send,
@@ -119,7 +119,7 @@ impl<I, In, L, W> Lanes<'_, I, In, L, W>
 where
     I: Clone,
     In: Inputs<Input = I>,
-    L: Fn(&I) -> String,
+    L: Fn(&I) -> Label,
     W: Fn(I, &Attempt) -> Tried<()>,
 {
     /// What one worker does.
@@ -329,7 +329,7 @@ mod tests {
         let report = Report::open(Plan::silent(), interrupt).unwrap();
         let batch = Batch { report: &report, interrupt, timeout: None, retries, under_way: 2 };
         let executor = executors::make_here(name, NonZeroUsize::new(2).unwrap()).unwrap();
-        batch.run_in_lanes(&executor, inputs, u64::to_string, work);
+        batch.run_in_lanes(&executor, inputs, |input| input.to_string().into(), work);
         Status::ALL.map(|status| report.count(status))
     }
 

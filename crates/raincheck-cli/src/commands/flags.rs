@@ -6,7 +6,6 @@
 mod cpu;
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};

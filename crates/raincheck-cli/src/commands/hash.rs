@@ -25,7 +25,7 @@ use crate::batch::{Batch, Calls, Failure, Tried};
 use crate::error::{Error, Exit, cannot_write_output};
 use crate::executors::{self, Chosen};
 use crate::interrupt::Interrupt;
-use crate::report::{Plan, ProgressMode, Report, Verbosity};
+use crate::report::{Label, Plan, ProgressMode, Report, Verbosity};
 
 /// How many jobs are under way for each worker: a small file is hashed within microseconds.
 const UNDER_WAY: usize = 64;
@@ -119,7 +119,7 @@ fn write(args: HashArgs, talk: Talk, workers: Workers, interrupt: &Interrupt) ->
         let input = Input { name: found.name, algorithms: algorithms.clone(), place: workers.place };
         sums_of::call(input, found.trouble)
     });
-    let label = |(_, found): &(usize, Found)| found.name.to_string_lossy().into_owned();
+    let label = |(_, found): &(usize, Found)| Label::of(found.name.as_bytes());
     batch.run(workers.executor, found.enumerate(), label, &way, |(number, found), sums| {
         let sums = sums.unwrap_or_default();
         output.put(number, lines(&algorithms, sums, found.name.as_bytes(), format)).map_err(cannot_write_output)

@@ -56,7 +56,7 @@ use crate::batch::feed::{Feed, Produce};
 use crate::error::{Error, Exit, cannot_write_output};
 use crate::executors;
 use crate::interrupt::{self, Interrupt};
-use crate::report::{self, Report, figures};
+use crate::report::{self, Label, Report, figures};
 
 /// Inputs are read so many ahead; the number of all is known as soon as the last one is among them.
 const AHEAD: usize = 10_000;
@@ -481,10 +481,10 @@ fn title(command: &[OsString]) -> String {
 }
 
 /// What a job is called: by its inputs, which tell it from the others.
-fn label(input: &Arc<Input>) -> String {
+fn label(input: &Arc<Input>) -> Label {
     match input.block {
-        Some(_) => format!("block {}", input.number),
-        None => String::from_utf8_lossy(&input.args.join(&b' ')).into_owned(),
+        Some(_) => format!("block {}", input.number).into(),
+        None => Label::of(&input.args.join(&b' ')),
     }
 }
 

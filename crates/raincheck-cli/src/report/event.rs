@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::label::Label;
 use crate::error::reason;
 
 /// One thing that happened.
@@ -38,7 +39,7 @@ pub(crate) struct Expected {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Moment {
     /// It is in the queue.
-    Submitted { label: Arc<str> },
+    Submitted { label: Label },
     /// A worker took it, and this is the row of the timeline it stands on.
     Started(usize),
     /// It has moved this many bytes so far, in this attempt.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::{Event, Moment, Outcome};
+use super::label::Label;
 
 /// Something that follows the stream of events.
 pub(crate) trait Reader: Send {
@@ -25,7 +26,7 @@ pub(crate) struct Jobs {
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(crate) style: Arc<str>,
-    pub(crate) label: Arc<str>,
+    pub(crate) label: Label,
     /// The lane of its last attempt.
     pub(crate) lane: Option<usize>,
     /// When its first attempt began.
@@ -52,7 +53,7 @@ impl Jobs {
             Event::Job { job, at, moment } => (*job, *at, moment),
         };
         if let Moment::Submitted { label } = moment {
-            self.open.insert(job, Record::new(self.style.clone().unwrap_or_default(), Arc::clone(label)));
+            self.open.insert(job, Record::new(self.style.clone().unwrap_or_default(), label.clone()));
             return true;
         }
         let Some(record) = self.open.get_mut(&job) else { return false };
@@ -86,7 +87,7 @@ impl Jobs {
 }
 
 impl Record {
-    fn new(style: Arc<str>, label: Arc<str>) -> Self {
+    fn new(style: Arc<str>, label: Label) -> Self {
         Self { style, label, lane: None, started: None, attempts: 0, bytes: 0, ended: None }
     }
 }

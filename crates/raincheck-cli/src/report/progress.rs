@@ -9,6 +9,7 @@ use anstyle::{AnsiColor, Style};
 use super::event::{Event, Expected, Moment, Status};
 use super::figures;
 use super::jobs::{Jobs, Reader};
+use super::label::Label;
 use crate::paint::Paint;
 
 /// Rates are taken over so long, so that they follow the network and do not jump with every job.
@@ -35,7 +36,7 @@ pub(crate) struct Progress {
 
 struct Running {
     since: Duration,
-    label: Arc<str>,
+    label: Option<Label>,
     bytes: u64,
 }
 
@@ -63,7 +64,8 @@ impl Progress {
         let mut lines = vec![cut(&first, width)];
         for running in self.longest(at) {
             let time = figures::about(at.saturating_sub(running.since));
-            let line = cut(&format!("{time:>8}  {}", figures::shown(&running.label)), width);
+            let line =
+                cut(&format!("{time:>8}  {}", figures::shown(running.label.as_deref().unwrap_or_default())), width);
             lines.push(paint.apply(Style::new().dimmed(), &line));
         }
         lines
@@ -208,7 +210,7 @@ impl Reader for Progress {
             Moment::Submitted { .. } => self.submitted += 1,
             Moment::Started(_) => {
                 self.retrying.remove(&job);
-                let label = jobs.get(job).map(|record| Arc::clone(&record.label)).unwrap_or_default();
+                let label = jobs.get(job).map(|record| record.label.clone());
                 self.running.insert(job, Running { since: at, label, bytes: 0 });
             }
             Moment::Progress { bytes } => {

@@ -89,11 +89,13 @@ struct Line<'a> {
     detail: Option<&'a str>,
 }
 
-/// A line, and what the command tells beside.
+/// A line, what the label really is if it is no text, and what the command tells beside.
 #[derive(Serialize)]
 struct WithMore<'a> {
     #[serde(flatten)]
     line: Line<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw: Option<String>,
     #[serde(flatten)]
     more: Pairs<'a>,
 }
@@ -119,7 +121,7 @@ fn cell(value: &Value) -> String {
 impl<W: Write> Records<W> {
     pub(crate) fn new(mut file: W, form: Form, columns: &'static [&'static str]) -> io::Result<Self> {
         if form == Form::Csv {
-            let mut head = String::from("style,label,status,lane,start,end,seconds,bytes,attempts,detail");
+            let mut head = String::from("style,label,status,lane,start,end,seconds,bytes,attempts,detail,raw");
             columns.iter().for_each(|column| head.extend([",", column]));
             head.push('\n');
             file.write_all(head.as_bytes())?;
@@ -145,11 +147,12 @@ impl<W: Write> Records<W> {
             attempts: record.attempts,
             detail: outcome.detail.as_deref(),
         };
+        let raw = record.label.raw();
         let values = outcome.more.iter().flat_map(|more| more.iter());
         let text = match self.form {
             Form::JsonLines => {
                 let more: Vec<_> = self.columns.iter().zip(values).collect();
-                let mut text = serde_json::to_vec(&WithMore { line, more: Pairs(more) })?;
+                let mut text = serde_json::to_vec(&WithMore { line, raw, more: Pairs(more) })?;
                 text.push(b'\n');
                 text
             }
@@ -157,7 +160,7 @@ impl<W: Write> Records<W> {
                 let mut csv = csv::WriterBuilder::new().has_headers(false).flexible(true).from_writer(Vec::new());
                 let values = values.map(cell).chain(iter::repeat_with(String::new));
                 let values: Vec<_> = values.take(self.columns.len()).collect();
-                csv.serialize((line, values)).map_err(io::Error::other)?;
+                csv.serialize((line, raw, values)).map_err(io::Error::other)?;
                 csv.into_inner().map_err(|error| error.into_error())?
             }
         };
@@ -224,9 +227,9 @@ mod tests {
     fn csv_quotes_what_would_break_it() {
         assert_eq!(
             written(Form::Csv),
-            "style,label,status,lane,start,end,seconds,bytes,attempts,detail\n\
-             threads,\"a,\"\"b\"\"\nc\",done,1,0.25,1.0,0.75,64,2,\n\
-             threads,never,cancelled,,,1.1,,0,0,interrupted\n"
+            "style,label,status,lane,start,end,seconds,bytes,attempts,detail,raw\n\
+             threads,\"a,\"\"b\"\"\nc\",done,1,0.25,1.0,0.75,64,2,,\n\
+             threads,never,cancelled,,,1.1,,0,0,interrupted,\n"
         );
     }
 
@@ -243,7 +246,7 @@ mod tests {
         };
 
         let csv = written(Form::Csv);
-        assert!(csv.starts_with("style,label") && csv.contains("detail,name,code\n"), "{csv}");
+        assert!(csv.starts_with("style,label") && csv.contains("detail,raw,name,code\n"), "{csv}");
         assert!(csv.contains(",a.png,200\n") && csv.ends_with(",,,\n"), "{csv}");
         assert!(written(Form::JsonLines).contains(r#""detail":null,"name":"a.png","code":200}"#));
     }

@@ -60,6 +60,9 @@ fn object(event: &Event, jobs: &Jobs) -> Map<String, Value> {
             match moment {
                 Moment::Submitted { label } => {
                     object.insert("label".into(), (**label).into());
+                    if let Some(raw) = label.raw() {
+                        object.insert("raw".into(), raw.into());
+                    }
                 }
                 Moment::Started(lane) => {
                     object.insert("lane".into(), (*lane).into());

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use super::event::{Event, Moment, Status};
 use super::jobs::{Jobs, Reader, Record};
+use super::label::Label;
 
 /// A file for the timeline; its ending says in which form.
 #[derive(Clone, Debug)]
@@ -109,7 +110,7 @@ struct Bar {
     start: Duration,
     end: Duration,
     ink: Ink,
-    label: Arc<str>,
+    label: Label,
     bytes: u64,
     attempt: u32,
     detail: Option<Arc<str>>,
@@ -151,7 +152,7 @@ impl Timeline {
             start,
             end: at,
             ink,
-            label: Arc::clone(&record.label),
+            label: record.label.clone(),
             bytes: record.bytes,
             attempt: record.attempts,
             detail: detail.map(Arc::from),

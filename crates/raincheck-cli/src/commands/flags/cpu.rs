@@ -4,7 +4,6 @@
 //! more workers than there are processors make them any faster.
 
 use std::fmt;
-use std::io::{self, Write as _};
 use std::num::NonZeroUsize;
 use std::thread;
 use std::time::{Duration, Instant};

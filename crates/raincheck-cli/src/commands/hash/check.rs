@@ -20,7 +20,7 @@ use crate::error::{Error, cannot_write_output, reason};
 use crate::executors::Chosen;
 use crate::paint::Paint;
 use crate::report::event::Status;
-use crate::report::figures;
+use crate::report::{Label, figures};
 
 /// How sums are checked.
 #[derive(Args, Clone, Copy, Debug)]
@@ -113,7 +113,7 @@ impl Check {
         let claims = ahead.filter_map(|entry| self.enter(entry, &mut tallies.borrow_mut(), batch));
         let mut output = Output::new(batch.report);
         let way = Calls(|claim| verify::call(claim, place));
-        let label = |claim: &Claim| claim.name.to_string_lossy().into_owned();
+        let label = |claim: &Claim| Label::of(claim.name.as_bytes());
         batch.run(executor, claims, label, &way, |claim, came| {
             let tally = &mut tallies.borrow_mut()[claim.list];
             let lines = self.take(&claim, came, tally, batch);

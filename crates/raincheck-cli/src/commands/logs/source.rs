@@ -2,12 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use memchr::memchr;
 use serde::{Deserialize, Serialize};
 
 use super::blocks::Packing;
+use crate::report::Label;
 
 /// Cutting a file into smaller pieces than this would gain nothing.
 const SMALLEST_PIECE: u64 = 8 << 20;
@@ -36,17 +38,19 @@ pub(crate) enum Source {
 
 impl Piece {
     /// How it is called in messages.
-    pub(crate) fn label(&self) -> String {
+    pub(crate) fn label(&self) -> Label {
         match (&self.source, self.start, self.end) {
             (Source::Stdin, ..) => "stdin".into(),
-            (Source::File(path), 0, None) => path.display().to_string(),
-            (Source::File(path), start, _) => format!("{} from byte {start}", path.display()),
+            (Source::File(path), 0, None) => Label::of(path.as_os_str().as_bytes()),
+            (Source::File(path), start, _) => {
+                Label::of(&[path.as_os_str().as_bytes(), format!(" from byte {start}").as_bytes()].concat())
+            }
         }
     }
 
     /// How the log that it is of is called.
     pub(crate) fn log_name(&self) -> String {
-        Self { start: 0, end: None, ..self.clone() }.label()
+        Self { start: 0, end: None, ..self.clone() }.label().to_string()
     }
 
     /// Opens it where it begins.
@@ -194,7 +198,7 @@ mod tests {
     use super::*;
 
     fn names(pieces: &[Piece]) -> Vec<String> {
-        let mut names: Vec<_> = pieces.iter().map(|piece| (piece.log, piece.label())).collect();
+        let mut names: Vec<_> = pieces.iter().map(|piece| (piece.log, piece.label().to_string())).collect();
         names.sort();
         names.into_iter().map(|(_, name)| name.rsplit('/').next().unwrap_or_default().to_owned()).collect()
     }
