@@ -84,11 +84,30 @@ fn nothing_is_drawn_from_the_background() {
 }
 
 #[test]
+fn a_dumb_terminal_is_told_in_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let go = dir.path().join("go");
+    let job = format!("until [ -e {} ]; do sleep 0.01; done; exit 1", go.display());
+    let mut terminal = Terminal::start(&format!("TERM=dumb raincheck run -j1 sh -c '{job}' ::: a; echo code $?"));
+
+    let before = terminal.until("0 of 1 done, 5 s\r\n");
+    fs::write(&go, "").unwrap();
+    let after = terminal.until("code 1");
+
+    assert!(!before.contains('\x1b') && !after.contains('\x1b'), "{before:?} {after:?}");
+}
+
+#[test]
 fn a_second_ctrl_c_leaves_no_bar_behind() {
-    let job = "trap '' INT; while :; do sleep 0.1; done";
+    let dir = tempfile::tempdir().unwrap();
+    let listens = dir.path().join("listens");
+    let job = format!("trap '' INT; touch {}; while :; do sleep 0.1; done", listens.display());
     let mut terminal =
         Terminal::start(&format!("set -m; raincheck run -j1 --kill-after 1h sh -c \"{job}\" ::: a; echo after"));
     terminal.until("0 of 1 done");
+    while !listens.exists() {
+        thread::sleep(Duration::from_millis(5));
+    }
 
     terminal.type_in("\x03");
     terminal.until("ask again");

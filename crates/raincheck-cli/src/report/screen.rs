@@ -12,7 +12,7 @@ use crate::paint::Paint;
 /// How to show progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProgressMode {
-    /// A bar if stderr is a terminal, plain lines if not
+    /// A bar if stderr is a terminal and no dumb one, plain lines if not
     #[default]
     Auto,
     /// A bar, redrawn in place
@@ -47,7 +47,8 @@ pub(crate) struct Plain {
 impl Screen {
     /// Picks what suits stderr.
     pub(crate) fn new(mode: ProgressMode) -> Self {
-        let terminal = io::stderr().is_terminal();
+        // One that says of itself that it is dumb cannot take a line back either.
+        let terminal = io::stderr().is_terminal() && !console::is_dumb();
         match mode {
             // There is no place to redraw in a pipe, whatever was asked for.
             ProgressMode::Auto | ProgressMode::Bar if terminal => Self::Bar(bar()),
