@@ -621,6 +621,37 @@ fn the_next_run_goes_on_with_what_a_killed_one_has_left_of_a_large_file() {
 }
 
 #[test]
+fn the_first_bytes_of_a_large_file_outlive_ctrl_c() {
+    const SIZE: usize = 2_000_000;
+    let server = Server::start(move |asked| {
+        let (whole, etag) = (body(&asked.path, SIZE), "etag: \"e\"\r\n");
+        match asked.range {
+            None => Does::Stalls(SIZE, etag.into(), whole[..50_000].into()),
+            Some(from) => {
+                let range = format!("{etag}content-range: bytes {from}-{}/{SIZE}\r\n", SIZE - 1);
+                Does::Answers(206, range, whole[from as usize..].into())
+            }
+        }
+    });
+    let run = Run::new();
+    let mut child = run.command(&[&server.url("/big")]).spawn().unwrap();
+    let parts = run.dir.path().join("got/.raincheck-fetch/parts");
+    let begin = Instant::now();
+    while fs::read_dir(&parts).into_iter().flatten().next().is_none() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "nothing is noted of it");
+        thread::sleep(Duration::from_millis(5));
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    child.wait().unwrap();
+
+    let output = run.fetch(&[&server.url("/big")]);
+
+    assert_eq!((output.status.code(), run.names()), (Some(0), vec!["big".into()]), "{}", stderr(&output));
+    assert!(run.read("big") == body("/big", SIZE));
+    assert!(server.asked().last().unwrap().range.is_some_and(|from| from > 0), "{:?}", server.asked());
+}
+
+#[test]
 fn a_list_of_nothing_is_said_to_be_one() {
     let run = Run::new();
     let list = run.dir.path().join("list");

@@ -212,7 +212,7 @@ impl Run {
         // All but what is in memory alone is on disk before it counts as all there: the disk may be full by now.
         let came = came.and_then(|()| if draft.is_on_disk() { draft.flush().map_err(failed) } else { Ok(()) });
         if let Err(error) = came {
-            return Err(match validator(&response).filter(|_| draft.is_on_disk()) {
+            return Err(match validator(&response).filter(|_| draft.stays()) {
                 Some(_) if (job.kept || job.noted) && is_full(&error) => {
                     // What an earlier run has left stays as it is.
                     leave_for_room(draft, fetched.resumed, error)
@@ -413,12 +413,14 @@ impl Run {
         failed: &impl Fn(io::Error) -> FetchError,
     ) -> Result<(), FetchError> {
         let (mut told, mut told_at) = (draft.bytes(), Instant::now());
+        let is_large = response.length().is_some_and(Draft::is_large);
         let mut begun = false;
         while let Some(piece) = response.chunk().await? {
             if let Some(hasher) = &mut hasher {
                 hasher.update(&piece);
             }
-            if !begun && draft.would_flush(piece.len()) {
+            // What is large can be gone on with from its first bytes on.
+            if !begun && (is_large || draft.would_flush(piece.len())) {
                 begun = true;
                 draft.keep_if_dropped(on_disk(job, response)?);
             }

@@ -222,7 +222,7 @@ impl Draft {
         self.bytes
     }
 
-    /// From now on, what was written stays when this is dropped: another run, or another attempt, can go on with it.
+    /// From now on, what came stays when this is dropped: another run, or another attempt, can go on with it.
     pub(crate) fn keep_if_dropped(&mut self, keeps: bool) {
         self.keeps = keeps;
     }
@@ -249,6 +249,16 @@ impl Draft {
     /// Whether the next bytes, or those before, are on disk already.
     pub(crate) fn is_on_disk(&self) -> bool {
         matches!(self.state, State::OnDisk(_))
+    }
+
+    /// Whether what came is on disk, or will be when this is dropped.
+    pub(crate) fn stays(&self) -> bool {
+        self.is_on_disk() || self.keeps
+    }
+
+    /// Whether so many bytes are not kept in memory until they are whole.
+    pub(crate) fn is_large(bytes: u64) -> bool {
+        bytes >= BUFFER as u64
     }
 
     /// Writes out what came, so that another attempt can go on with it.
@@ -337,10 +347,10 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        if !matches!(self.state, State::OnDisk(_)) {
+        if self.keeps && !matches!(self.state, State::Over) && self.flush().is_ok() {
             return;
         }
-        if self.keeps && self.flush().is_ok() {
+        if !matches!(self.state, State::OnDisk(_)) {
             return;
         }
         // Nobody is there to be told, and the next run clears it.
