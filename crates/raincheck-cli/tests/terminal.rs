@@ -84,6 +84,21 @@ fn nothing_is_drawn_from_the_background() {
 }
 
 #[test]
+fn a_job_that_asks_at_the_terminal_fails_and_waits_for_nobody() {
+    for (mode, asks) in
+        [("-k", "read line < /dev/tty"), ("--line-buffer", "read line < /dev/tty"), ("-u", "stty sane < /dev/tty")]
+    {
+        let mut terminal = Terminal::start(&format!(
+            "set -m; raincheck run -j1 --retries 3 {mode} sh -c '{asks}; echo asked' ::: a; echo code $?"
+        ));
+
+        let shown = terminal.until("code 1");
+
+        assert!(shown.contains("`a` failed: it asked at the terminal"), "{mode}: {shown:?}");
+    }
+}
+
+#[test]
 fn a_dumb_terminal_is_told_in_lines() {
     let dir = tempfile::tempdir().unwrap();
     let go = dir.path().join("go");

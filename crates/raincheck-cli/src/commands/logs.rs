@@ -343,7 +343,7 @@ impl Sum {
     fn tell(&self, report: &Report, most: usize) -> bool {
         let Tally { bad, lines, .. } = self.tally;
         if bad > 0 {
-            let (bad, lines) = (answer::thousands(bad), figures::count(lines, "line"));
+            let lines = figures::count(lines, "line");
             report.warn(format!("{bad} of {lines} could not be read, and are not counted"));
             if most == 0 {
                 report.hint("`--bad-lines 10` shows the first of them".into());

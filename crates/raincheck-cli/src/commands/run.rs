@@ -90,7 +90,8 @@ Examples:
 By its time limit, by --halt or by Ctrl-C, a job ends together with all that it has started, daemons
 too: TERM, and KILL after --kill-after. Only what has left the job's process group, emptied its
 environment and lost its parent gets away. What a job leaves running when it ends by itself is left
-alone. Ctrl-Z stops the jobs too, and their time limits, until you say `fg` or `bg`.
+alone. A job that asks at the terminal, as for a password, is ended too, since it would wait for ever.
+Ctrl-Z stops the jobs too, and their time limits, until you say `fg` or `bg`.
 
 The exit code is 0 if every job succeeded, 1 if not, 2 if the command line is wrong, and 130 after
 Ctrl-C.";

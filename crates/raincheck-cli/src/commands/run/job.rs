@@ -32,6 +32,9 @@ use crate::report::{Attempt, figures};
 /// Larger blocks go to a command by way of the disk.
 const IN_MEMORY: usize = 64 * 1024 * 1024;
 
+/// How often a command is looked at that says nothing.
+const BETWEEN_LOOKS: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
 /// What one job is about.
 #[derive(Debug)]
 pub(super) struct Input {
@@ -209,7 +212,8 @@ impl Jobs {
         let mut printed = (0, 0);
         if self.mode == Mode::Lines {
             let tag = self.tag(values);
-            let shown = pump(&mut child, |stream, lines| self.output.lines(stream, tag.as_deref(), lines));
+            let look = |child: &Child| held.end_if_it_asks(child);
+            let shown = pump(&mut child, look, |stream, lines| self.output.lines(stream, tag.as_deref(), lines));
             printed = shown.map_err(|trouble| self.give_up(trouble))?;
         }
         let waited =
@@ -265,6 +269,9 @@ impl Jobs {
     fn judge(&self, status: ExitStatus, ended: Option<Ended>, bytes: u64) -> Tried<()> {
         match (ended, status.code(), status.signal()) {
             (Some(Ended::Stopped), ..) => Err(Failure::stopped()),
+            (Some(Ended::AskedTerminal), ..) => {
+                Err(Failure::for_good("it asked at the terminal, which is no job's to read or to set"))
+            }
             (Some(Ended::TimedOut), ..) => {
                 let limit = figures::seconds(self.limit.unwrap_or_default());
                 Err(Failure { status: Status::TimedOut, ..Failure::for_now(format!("took longer than {limit}")) })
@@ -401,8 +408,13 @@ fn cannot_start(command: &Command, error: &io::Error) -> Failure {
     }
 }
 
-/// Shows whole lines of what a command prints while it runs, until it ends. Returns how much it printed.
-fn pump(child: &mut Child, mut show: impl FnMut(Stream, &[u8]) -> Result<(), Trouble>) -> Result<(u64, u64), Trouble> {
+/// Shows whole lines of what a command prints while it runs, until it ends. Returns how much it printed. While nothing
+/// comes, the command is looked at now and then.
+fn pump(
+    child: &mut Child,
+    look: impl Fn(&Child),
+    mut show: impl FnMut(Stream, &[u8]) -> Result<(), Trouble>,
+) -> Result<(u64, u64), Trouble> {
     let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else { return Ok((0, 0)) };
     let ended =
         pidfd_open(Pid::from_child(child), PidfdFlags::empty()).map_err(|error| Trouble::Output(error.into()))?;
@@ -411,8 +423,13 @@ fn pump(child: &mut Child, mut show: impl FnMut(Stream, &[u8]) -> Result<(), Tro
     while !is_over && pipes.iter().any(|pipe| pipe.is_open) {
         let mut watched = vec![PollFd::new(&ended, PollFlags::IN)];
         watched.extend(pipes.iter().filter(|pipe| pipe.is_open).map(|pipe| PollFd::new(&pipe.end, PollFlags::IN)));
-        if poll(&mut watched, None).is_err() {
-            continue;
+        match poll(&mut watched, Some(&BETWEEN_LOOKS)) {
+            Ok(0) => {
+                look(child);
+                continue;
+            }
+            Ok(_) => {}
+            Err(_) => continue,
         }
         let mut ready = watched.iter().map(|watched| !watched.revents().is_empty()).collect::<Vec<_>>().into_iter();
         // Something may hold the pipes open that the command has left behind; what is in them now is all there is.

@@ -15,6 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid};
 
 use super::keeper::{Keeper, Place};
@@ -62,6 +63,8 @@ struct Slot {
 pub(super) enum Ended {
     TimedOut,
     Stopped,
+    /// It wanted to read from the terminal or to set it, and would have waited for that for ever: it is in the background.
+    AskedTerminal,
 }
 
 /// How a command ended.
@@ -247,13 +250,27 @@ impl Held<'_> {
         Ok(child)
     }
 
+    /// Ends the command if it has been stopped since it wants the terminal.
+    pub(super) fn end_if_it_asks(&self, child: &Child) {
+        let stop = waitid(WaitId::Pid(group_of(child)), WaitIdOptions::STOPPED | WaitIdOptions::NOHANG);
+        let by = stop.ok().flatten().and_then(|status| status.stopping_signal());
+        if [Signal::TTIN, Signal::TTOU].map(|signal| Some(signal.as_raw())).contains(&by) {
+            let due = Instant::now() + self.table.grace;
+            self.table.state().slots[self.slot].end(Ended::AskedTerminal, Signal::TERM, due);
+            self.table.changed.notify_all();
+        }
+    }
+
     /// Blocks until the command is over.
     pub(super) fn wait(&self, child: &mut Child) -> io::Result<Waited> {
         let group = group_of(child);
         // It stays a zombie, so that nobody can have its number until the table has forgotten it.
-        while let Err(error) = waitid(WaitId::Pid(group), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
-            if error != rustix::io::Errno::INTR {
-                break;
+        let ends_or_stops = WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+        loop {
+            match waitid(WaitId::Pid(group), ends_or_stops) {
+                Ok(Some(status)) if status.stopped() => self.end_if_it_asks(child),
+                Err(Errno::INTR) => {}
+                Ok(_) | Err(_) => break,
             }
         }
         let (ended, due) = {
