@@ -631,16 +631,16 @@ fn what_a_job_leaves_running_holds_nobody_up_and_gets_into_no_others_output() {
     let gate = dir.path().join("gate");
     let done = dir.path().join("done");
     let (gate_path, done_path) = (gate.display(), done.display());
-    let leaves = format!(
-        "trap '' PIPE; (until [ -e {gate_path} ]; do sleep 0.01; done; echo late; touch {done_path}) & echo first"
-    );
+    let late = format!("until [ -e {gate_path} ]; do sleep 0.01; done; echo late; touch {done_path}");
+    let leaves = format!("trap '' PIPE; ({late}) & echo first");
+    let daemon = format!("trap '' PIPE; setsid --fork sh -c '{late}'; echo first");
     let waits = format!("touch {gate_path}; until [ -e {done_path} ]; do sleep 0.01; done; echo second");
 
-    for mode in ["-k", "--line-buffer"] {
+    for (mode, leaves) in [("-k", &leaves), ("--line-buffer", &leaves), ("-k", &daemon)] {
         let _ = (fs::remove_file(&gate), fs::remove_file(&done));
-        let output = raincheck(&["-q", "-j1", mode, "sh", "-c", "{}", ":::", &leaves, &waits]).output().unwrap();
+        let output = raincheck(&["-q", "-j1", mode, "sh", "-c", "{}", ":::", leaves, &waits]).output().unwrap();
 
-        assert_eq!(text(&output.stdout), "first\nsecond\n", "{mode}");
+        assert_eq!(text(&output.stdout), "first\nsecond\n", "{mode} {leaves}");
     }
 }
 

@@ -45,7 +45,7 @@ use self::keeper::Keeper;
 pub(crate) use self::keeper::{COMMAND as KEEP_WATCH, keep_watch};
 use self::kin::Run;
 use self::maker::{Done, From, Maker, Together};
-use self::output::{Output, Spools, Trouble};
+use self::output::{Output, Trouble};
 use self::process::Table;
 use self::source::{Origin, Reading, Rows, Spec, Trim, Words};
 use self::split::{Blocks, Cut, Size};
@@ -294,7 +294,6 @@ fn execute(args: &RunArgs, talk: Talk, interrupt: &Interrupt, prepared: Prepared
         plan,
         table: Table::start(run, keeper.ok(), args.jobs.timeout, args.kill_after).map_err(cannot_begin)?,
         output: Output::new(args.keep_order, log, report.bar()).map_err(cannot_begin)?,
-        spools: Spools::default(),
         gate: Gate::new(args.delay, args.load, args.memfree),
         mode: args.mode(),
         tag: args.tag_text().map(|tag| syntax.parse(&tag)),

@@ -20,7 +20,7 @@ use super::command::Plan;
 use super::gate::Gate;
 use super::halt::{Halt, Tally, When};
 use super::joblog::Line;
-use super::output::{Output, Printed, Shown, Spool, Spools, Stream, Trouble};
+use super::output::{Output, Printed, Shown, Spool, Stream, Trouble};
 use super::process::{Ended, Held, Table, Waited};
 use super::results::Folder;
 use super::template::{Values, Word};
@@ -63,7 +63,6 @@ pub(super) struct Jobs {
     pub(super) plan: Plan,
     pub(super) table: Arc<Table>,
     pub(super) output: Output,
-    pub(super) spools: Spools,
     pub(super) gate: Gate,
     pub(super) mode: Mode,
     pub(super) tag: Option<Word>,
@@ -100,14 +99,12 @@ struct Ending {
     out: u64,
     err: u64,
     stopped: bool,
-    /// Something that it started still runs.
-    left: bool,
 }
 
 /// Where its output is until it is shown.
 enum Files {
-    /// Files without a name, for this and other commands.
-    Pooled(Spool),
+    /// Files without a name.
+    Nameless(Spool),
     /// The user's.
     Kept(Folder, Spool),
     None,
@@ -177,11 +174,6 @@ impl Jobs {
             self.tell(input, values, &files, &ending).map_err(|trouble| self.give_up(trouble))?;
             self.count(outcome.is_ok());
         }
-        if let Files::Pooled(spool) = files
-            && !ending.left
-        {
-            self.spools.give(spool, (ending.out, ending.err));
-        }
         outcome
     }
 
@@ -219,23 +211,23 @@ impl Jobs {
         let waited =
             held.wait(&mut child).map_err(|error| Failure::for_good(format!("cannot wait for it: {error}")))?;
         let took = since.elapsed();
-        if let Files::Pooled(spool) | Files::Kept(_, spool) = &*files {
+        if let Files::Nameless(spool) | Files::Kept(_, spool) = &*files {
             printed = (length(&spool.out), length(&spool.err));
         }
         let (out, err) = printed;
-        let Waited { status, ended, left } = waited;
+        let Waited { status, ended } = waited;
         let (exit, signal) = match ended {
             Some(Ended::TimedOut) => (-1, Signal::TERM.as_raw()),
             _ => (status.code().unwrap_or(0), status.signal().unwrap_or(0)),
         };
         let stopped = ended == Some(Ended::Stopped);
-        Ok((Ending { exit, signal, start, took, out, err, stopped, left }, self.judge(status, ended, out + err)))
+        Ok((Ending { exit, signal, start, took, out, err, stopped }, self.judge(status, ended, out + err)))
     }
 
     fn start(&self, held: &Held<'_>, command: &mut Command, stdin: &File, files: &Files) -> io::Result<Child> {
         command.stdin(stdin.try_clone()?);
         match files {
-            Files::Pooled(spool) | Files::Kept(_, spool) => {
+            Files::Nameless(spool) | Files::Kept(_, spool) => {
                 command.stdout(spool.out.try_clone()?).stderr(spool.err.try_clone()?);
             }
             Files::None if self.mode == Mode::Lines => {
@@ -260,7 +252,7 @@ impl Jobs {
             };
         }
         match self.mode {
-            Mode::Grouped => self.spools.take().map(Files::Pooled).map_err(cannot_spool),
+            Mode::Grouped => Spool::new().map(Files::Nameless).map_err(cannot_spool),
             Mode::Lines | Mode::Ungrouped => Ok(Files::None),
         }
     }
@@ -295,7 +287,7 @@ impl Jobs {
             Line { number: input.number, start, took, sent, received: out, exit, signal, command }.text()
         });
         let (out, err) = match files {
-            Files::Pooled(spool) | Files::Kept(_, spool) => {
+            Files::Nameless(spool) | Files::Kept(_, spool) => {
                 (printed(&spool.out, ending.out), printed(&spool.err, ending.err))
             }
             Files::None => (None, None),
@@ -351,7 +343,6 @@ impl Ending {
             out: 0,
             err: 0,
             stopped: failure.status == Status::Cancelled,
-            left: false,
         }
     }
 }

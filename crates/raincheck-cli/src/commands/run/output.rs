@@ -276,32 +276,12 @@ pub(super) struct Spool {
     pub(super) err: File,
 }
 
-/// Files that no command uses at the moment.
-#[derive(Default)]
-pub(super) struct Spools(Mutex<Vec<Spool>>);
-
-impl Spools {
-    /// Two empty files.
-    pub(super) fn take(&self) -> io::Result<Spool> {
-        match self.spools().pop() {
-            Some(spool) => Ok(spool),
-            None => Ok(Spool { out: tempfile::tempfile()?, err: tempfile::tempfile()? }),
-        }
-    }
-
-    /// Takes them back, for the next command.
-    pub(super) fn give(&self, spool: Spool, lengths: (u64, u64)) {
-        let emptied = |mut file: &File, length| match length {
-            0 => Ok(()),
-            _ => file.set_len(0).and_then(|()| file.rewind()),
-        };
-        if emptied(&spool.out, lengths.0).and_then(|()| emptied(&spool.err, lengths.1)).is_ok() {
-            self.spools().push(spool);
-        }
-    }
-
-    fn spools(&self) -> MutexGuard<'_, Vec<Spool>> {
-        self.0.lock().expect("nothing panics while the files are locked")
+impl Spool {
+    /// Two empty files without names.
+    ///
+    /// Each command has its own: what it leaves running may write to them when it is long over.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self { out: tempfile::tempfile()?, err: tempfile::tempfile()? })
     }
 }
 
@@ -360,18 +340,5 @@ mod tests {
         let long = b"0123456789\n".repeat(20_000);
         let tagged = shown(false, &[(0, &long)], Some(b"x"));
         assert_eq!(tagged, b"x0123456789\n".repeat(20_000));
-    }
-
-    #[test]
-    fn files_are_empty_when_they_are_used_again() {
-        let spools = Spools::default();
-        let mut spool = spools.take().unwrap();
-        spool.out.write_all(b"before").unwrap();
-        spools.give(spool, (6, 0));
-
-        let mut spool = spools.take().unwrap();
-        spool.out.write_all(b"now").unwrap();
-
-        assert_eq!(read(&spool.out), b"now");
     }
 }

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, test_kill_process_group, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::keeper::{Keeper, Place};
 use super::kin::{Kin, Looks, MARKS, Run, tell};
@@ -73,8 +73,6 @@ pub(super) struct Waited {
     pub(super) status: ExitStatus,
     /// Whether it was ended from here: then all that it has started is gone.
     pub(super) ended: Option<Ended>,
-    /// Whether it has left something running.
-    pub(super) left: bool,
 }
 
 /// A slot that is held. It is free again when this is dropped.
@@ -284,7 +282,7 @@ impl Held<'_> {
             self.table.sweep(Kin { mark: self.mark, group: Some(group) }, due.unwrap_or_else(Instant::now));
         }
         self.table.note(self.slot, Place::Free);
-        Ok(Waited { status, ended, left: test_kill_process_group(group).is_ok() })
+        Ok(Waited { status, ended })
     }
 }
 
