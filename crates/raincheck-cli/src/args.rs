@@ -43,15 +43,25 @@ fn tell(told: &clap::Error) -> Result<Exit, Error> {
     Ok(Exit::AllDone)
 }
 
-/// Other tools have `-o FILE`, or `-O`, for where a download goes.
+/// Other tools have `-o FILE`, or `-O`, for where a download goes, and GNU parallel has to be asked for a bar.
 fn with_way_out(mut error: clap::Error) -> clap::Error {
     let unknown = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(unknown)) if error.kind() == ErrorKind::UnknownArgument => unknown.as_str(),
         _ => "",
     };
-    let is_fetch = error.get(ContextKind::Usage).is_some_and(|usage| usage.to_string().contains("raincheck fetch"));
-    if is_fetch && matches!(unknown, "-o" | "-O" | "--output") {
-        let tip = "`--name` says what files are called, as in `--name a.pdf`, and `--dir` where they go";
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    let is_of = |command: &str| usage.contains(&format!("raincheck {command}"));
+    let tip = match unknown {
+        "-o" | "-O" | "--output" if is_of("fetch") => {
+            Some("`--name` says what files are called, as in `--name a.pdf`, and `--dir` where they go")
+        }
+        "--bar" | "--eta" if is_of("run") => {
+            Some("a bar with the time left is there without it; `--progress` has others")
+        }
+        _ => None,
+    };
+    if let Some(tip) = tip {
+        error.remove(ContextKind::SuggestedArg);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
     error

@@ -572,14 +572,16 @@ mod tests {
     }
 
     #[test]
-    fn a_small_body_that_is_not_whole_leaves_nothing() {
-        let (dir, folder) = folder();
-        let mut draft = folder.begin(Path::new(".tmp")).unwrap();
-        draft.write(Bytes::from_static(b"half of it")).unwrap();
-        draft.keep_if_dropped(true);
-        drop(draft);
+    fn the_beginning_of_a_body_stays_if_it_is_to_be_kept_and_leaves_nothing_otherwise() {
+        for (keeps, left) in [(false, &[][..]), (true, &[".tmp"])] {
+            let (dir, folder) = folder();
+            let mut draft = folder.begin(Path::new(".tmp")).unwrap();
+            draft.write(Bytes::from_static(b"half of it")).unwrap();
+            draft.keep_if_dropped(keeps);
+            drop(draft);
 
-        assert_eq!(names(dir.path()), [""; 0]);
+            assert_eq!(names(dir.path()), left);
+        }
     }
 
     #[test]
