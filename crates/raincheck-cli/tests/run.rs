@@ -374,9 +374,9 @@ fn daemons_end_with_a_job_that_is_ended() {
     type End = fn(&Child);
     let ctrl_c: End = |child| signal(child, Signal::INT);
     let cases: [(&[&str], End); 3] = [
-        (&["--timeout", "2s", "--kill-after", "100ms"], |_| ()),
-        (&["--kill-after", "100ms"], ctrl_c),
-        (&["--kill-after", "100ms", "--halt", "now,fail=1"], |_| ()),
+        (&["--timeout", "2s", "--kill-after", "1s"], |_| ()),
+        (&["--kill-after", "1s"], ctrl_c),
+        (&["--kill-after", "1s", "--halt", "now,fail=1"], |_| ()),
     ];
     for (args, end) in cases {
         let (marker, dir) = (marker(), tempfile::tempdir().unwrap());
