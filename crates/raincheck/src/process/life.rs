@@ -30,6 +30,14 @@ use crate::{
     timer,
 };
 
+/// Why there is no new worker.
+enum Failure {
+    /// The system is short of something, which may be there again when the next task comes.
+    Passes(TaskError),
+    /// The next one would fare no better.
+    Stays(TaskError),
+}
+
 /// How many workers in a row may fail to start before the pool gives up.
 const MOST_FAILURES: u32 = 5;
 
@@ -100,20 +108,22 @@ impl Core {
         lot.lanes.give(lane.index());
         let program = self.program.to_string_lossy().into_owned();
         let why = TaskError::worker_lost(format!("no worker could be started from `{program}`: {error}"));
-        self.has_failed(lot, why, is_shortage(error));
+        self.has_failed(lot, if is_shortage(error) { Failure::Passes(why) } else { Failure::Stays(why) });
         self.tell_the_end();
     }
 
-    /// Rests before the next worker is started, or gives up: for good, unless what the system is short of may be there
-    /// again when the next task comes.
-    fn has_failed(&self, mut lot: MutexGuard<'_, Lot>, why: TaskError, is_shortage: bool) {
+    /// Rests before the next worker is started, or gives up: for good, unless the next task may find it otherwise.
+    fn has_failed(&self, mut lot: MutexGuard<'_, Lot>, failure: Failure) {
         lot.failures += 1;
         let is_alone = lot.hands.is_empty() && lot.starting == 0;
         if lot.failures >= MOST_FAILURES && is_alone {
-            if !is_shortage {
-                drop(lot);
-                return self.break_down(&why);
-            }
+            let why = match failure {
+                Failure::Passes(why) => why,
+                Failure::Stays(why) => {
+                    drop(lot);
+                    return self.break_down(&why);
+                }
+            };
             let tasks = lot.queue.take_all();
             drop(lot);
             self.room.notify_all();
@@ -295,7 +305,7 @@ impl Core {
                 }
                 None => format!("no worker could make itself ready; the last one, {}", death_of(link, &status, None)),
             };
-            self.has_failed(lot, TaskError::worker_lost(why), false);
+            self.has_failed(lot, Failure::Stays(TaskError::worker_lost(why)));
         } else {
             self.distribute(&mut lot, &mut acts);
             drop(lot);
