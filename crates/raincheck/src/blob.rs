@@ -169,7 +169,7 @@ impl Blob {
         match &self.0.store {
             Store::Shared(held @ Held::Own(_)) => return Some(held.clone()),
             Store::Shared(held @ Held::Lent(lease)) if segment::goes_back(lease) => return Some(held.clone()),
-            Store::Shared(Held::Lent(_) | Held::File(..)) | Store::Heap(_) => {}
+            Store::Shared(Held::Lent(_) | Held::File(..) | Held::Lost(_)) | Store::Heap(_) => {}
         }
         if self.0.crossing.get().is_none() {
             let copy = Segment::build(self.0.len, |to| to.copy_from_slice(self)).ok()?;

@@ -255,6 +255,8 @@ pub(crate) enum Held {
     Lent(Arc<Lease>),
     /// No segment, but a descriptor that goes along.
     File(u64, Arc<OwnedFd>),
+    /// Such a one that was lost on arrival.
+    Lost(u64),
 }
 
 impl Held {
@@ -262,7 +264,7 @@ impl Held {
         match self {
             Self::Own(segment) => segment.bytes(),
             Self::Lent(lease) => lease.bytes(),
-            Self::File(..) => &[],
+            Self::File(..) | Self::Lost(_) => &[],
         }
     }
 
@@ -270,7 +272,7 @@ impl Held {
     pub(crate) fn file(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Own(segment) => Some(segment.memory().file.as_fd()),
-            Self::Lent(_) => None,
+            Self::Lent(_) | Self::Lost(_) => None,
             Self::File(_, file) => Some(file.as_fd()),
         }
     }
@@ -280,7 +282,7 @@ impl Held {
         match self {
             Self::Own(segment) => segment.key(),
             Self::Lent(lease) => lease.key | BACK,
-            Self::File(key, _) => *key,
+            Self::File(key, _) | Self::Lost(key) => *key,
         }
     }
 }
@@ -312,10 +314,14 @@ struct Accounts {
     next: Attached,
 }
 
+/// Why a descriptor is lost on arrival.
+pub(crate) const NO_NUMBER: &str = "this process has too many files open to be sent another: have it hold fewer at a \
+                                    time, or raise its limit (`ulimit -n`; a worker's is `open_files` of the pool)";
+
 impl Accounts {
     fn next_file(&mut self) -> io::Result<OwnedFd> {
         let file = self.files.pop_front().ok_or(io::ErrorKind::InvalidData)?;
-        file.ok_or_else(|| io::Error::other("this process has too many files open to be sent another"))
+        file.ok_or_else(|| io::Error::other(NO_NUMBER))
     }
 }
 
@@ -363,19 +369,22 @@ impl Ledger {
                     }
                     lock(&self.0).lent.entry(*key).or_insert_with(|| (Arc::clone(segment), 0)).1 += 1;
                 }
-                Held::Lent(_) => {}
+                Held::Lent(_) | Held::Lost(_) => {}
             }
             keys.extend_from_slice(&key.to_le_bytes());
         }
         (going, keys)
     }
 
-    /// Notes that a descriptor has come, to go with the next message. An `Err` says why it has not; then it is missing there.
+    /// Notes that a descriptor has come, to go with the next message. An `Err` says why it has not; then it is lost to that.
     pub(crate) fn hand(&self, key: u64) -> io::Result<()> {
         let mut accounts = lock(&self.0);
-        let file = accounts.next_file()?;
-        accounts.next.push((key, Held::File(key, Arc::new(file))));
-        Ok(())
+        let (held, outcome) = match accounts.next_file() {
+            Ok(file) => (Held::File(key, Arc::new(file)), Ok(())),
+            Err(error) => (Held::Lost(key), Err(error)),
+        };
+        accounts.next.push((key, held));
+        outcome
     }
 
     /// Notes that the peer has given back what it held once.

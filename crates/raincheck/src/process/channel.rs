@@ -21,8 +21,8 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     net::{
-        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-        SendFlags, SocketFlags, SocketType, socketpair,
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+        SendAncillaryMessage, SendFlags, SocketFlags, SocketType, socketpair,
     },
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
@@ -31,7 +31,7 @@ use crate::{
     call::Portable,
     carry::{self, PortableError},
     context,
-    segment::{self, Held, anonymous_file},
+    segment::{self, Held, NO_NUMBER, anonymous_file},
 };
 
 /// Returns the two ends of a queue whose ends can go to other processes, as arguments and values of tasks.
@@ -181,7 +181,7 @@ impl<T: Portable> Receiver<T> {
 
     fn recv_until(&self, until: Option<Instant>) -> Result<T, ChannelError> {
         let mut message = vec![0; 1 + LARGEST_IN_LINE];
-        let mut files: Vec<OwnedFd> = Vec::new();
+        let (mut files, mut is_lost) = (Vec::<OwnedFd>::new(), false);
         let length = when_ready(&self.0, PollFlags::IN, until, || {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
             let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -198,6 +198,7 @@ impl<T: Portable> Receiver<T> {
                     files.extend(come);
                 }
             }
+            is_lost = received.flags.contains(ReturnFlags::CTRUNC);
             Ok(received.bytes)
         })?;
         let value = match (message[..length].split_first(), files.pop()) {
@@ -207,6 +208,7 @@ impl<T: Portable> Receiver<T> {
                 let bytes = take_from_beside(length, file).map_err(not_carried)?;
                 carry::read(&bytes)
             }
+            (Some(_), None) if is_lost => Err(format!("the memory that it was in was lost on arrival: {NO_NUMBER}")),
             (Some(_), None) => Err("the memory that a value was in has not come".into()),
         };
         value.map_err(|why| ChannelError::NotCarried(why.into()))
@@ -316,6 +318,9 @@ macro_rules! end {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 match segment::attached(u64::deserialize(deserializer)?) {
                     Some(Held::File(_, file)) => Ok(Self(file, PhantomData)),
+                    Some(Held::Lost(_)) => {
+                        Err(D::Error::custom(format!("an end of a channel was lost on arrival: {NO_NUMBER}")))
+                    }
                     _ => Err(D::Error::custom(ONLY_WITH_TASKS)),
                 }
             }

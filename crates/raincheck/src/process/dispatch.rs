@@ -306,7 +306,8 @@ impl Core {
                 }
                 // What cannot be had is missing to this answer alone; another worker shows it anew.
                 Kind::Show => is_spent |= link.ledger.show(frame.task, number(frame.payload)?).is_err(),
-                Kind::Hand => is_spent |= link.ledger.hand(frame.task).is_err(),
+                // Here nothing is left behind that would be missing to the next.
+                Kind::Hand => drop(link.ledger.hand(frame.task)),
                 Kind::Lend => link.ledger.borrow(frame.payload, &link.as_peer())?,
                 Kind::GiveBack => link.ledger.take_back(frame.task),
                 Kind::Forget => link.ledger.forget(frame.task),

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use raincheck::{Blob, Executor, ProcessPool, Sender, TaskError, TaskFuture, channel};
+use raincheck::{Blob, Executor, ProcessPool, Receiver, Sender, TaskError, TaskFuture, channel};
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, kill_process, setrlimit, waitpid};
 
 use crate::{
@@ -146,6 +146,44 @@ fn a_host_that_has_no_descriptor_left_for_a_while() {
 #[test]
 fn a_pool_outlasts_a_shortage_of_descriptors() {
     run_alone("hosts::a_host_that_has_no_descriptor_left_for_a_while");
+}
+
+#[raincheck::task]
+fn open_channel() -> (Sender<u32>, Receiver<u32>) {
+    channel().unwrap()
+}
+
+/// Puts in what is too large for a message, and so goes in memory of its own.
+#[raincheck::task]
+fn send_much(to: Sender<String>) {
+    to.send(&"~".repeat(1 << 20)).unwrap();
+}
+
+#[test]
+#[ignore = "only started by another test"]
+fn a_host_that_has_no_descriptor_left_for_a_channel() {
+    const WAY_OUT: &str = "too many files open to be sent another: have it hold fewer at a time, or raise its limit";
+    let before = getrlimit(Resource::Nofile).current.unwrap();
+    let pool = ProcessPool::new(1);
+    let worker = claim(pool.submit(pid::call()));
+    let (sender, receiver) = channel().unwrap();
+    assert_eq!(claim(pool.submit(send_much::call(sender))), Ok(()));
+
+    limit_descriptors(3);
+    let lost = claim(pool.submit(open_channel::call())).unwrap_err().to_string();
+    let too_large = receiver.recv().unwrap_err().to_string();
+
+    assert!(lost.contains("an end of a channel was lost on arrival") && lost.contains(WAY_OUT), "{lost}");
+    assert!(too_large.contains("was lost on arrival") && too_large.contains(WAY_OUT), "{too_large}");
+    limit_descriptors(before);
+    assert!(claim(pool.submit(open_channel::call())).is_ok());
+    // It is none of the worker's business.
+    assert_eq!(claim(pool.submit(pid::call())), worker);
+}
+
+#[test]
+fn an_end_of_a_channel_that_is_lost_for_want_of_a_descriptor_is_said_to_be() {
+    run_alone("hosts::a_host_that_has_no_descriptor_left_for_a_channel");
 }
 
 #[raincheck::task]
