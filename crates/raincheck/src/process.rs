@@ -13,6 +13,7 @@ mod boot;
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) mod channel;
 mod dispatch;
+mod fork;
 mod hand;
 mod kin;
 mod life;

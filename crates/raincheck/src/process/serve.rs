@@ -23,7 +23,7 @@ use rustix::{
 };
 
 use super::{
-    boot, kin,
+    boot, fork, kin,
     limits::{LimitParts, Limits},
     link::{send_with, with_descriptor},
     page::Page,
@@ -96,6 +96,7 @@ fn leave(code: i32) -> ! {
 
 fn serve(mark: &str, parent: i32) -> io::Result<Never> {
     boot::arrange_signals();
+    fork::watch()?;
     panics::note_places();
     let socket = UnixStream::from(take_stdin()?);
     // Before the parent hears anything, so that it cannot have gone on to end unseen.
@@ -258,6 +259,7 @@ impl Line {
     }
 
     fn write_by(&self, write: impl FnOnce(&UnixStream) -> io::Result<()>) -> io::Result<()> {
+        fork::end_if_copy();
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if self.page.is_to_ring() {
             ring(&self.pollers_bell);
@@ -629,7 +631,9 @@ impl Worker {
                 to: Some(&self.line.as_peer()),
                 attach: &|more| lent.borrow_mut().extend(more),
             };
-            (entry.answer)(order, out)
+            let outcome = (entry.answer)(order, out);
+            fork::end_if_copy();
+            outcome
         });
         *self.line.desk() = None;
         desk.finish();
@@ -659,6 +663,7 @@ impl Steps for Group<'_> {
     }
 
     fn end(&self, place: usize, out: &mut Vec<u8>, first: usize, last: usize) {
+        fork::end_if_copy();
         let mut noted = self.noted.get();
         let lent = self.lent.take();
         if lent.is_empty() && self.line.page.note(&out[last..], &mut noted) {
