@@ -218,15 +218,14 @@ pub(crate) fn spin(mut ready: impl FnMut() -> bool) -> bool {
     ready()
 }
 
+/// How long who is awake, too, takes to answer what is quickly done.
+#[cfg(all(feature = "process", unix, not(raincheck_loom)))]
+pub(crate) const WHILE_AWAKE: Duration = Duration::from_micros(12);
+
 /// The same for what another process does, which may want this very processor: it is let run at every look.
 #[cfg(all(feature = "process", unix, not(raincheck_loom)))]
-pub(crate) fn spin_for_another(mut ready: impl FnMut() -> bool) -> bool {
-    use std::{
-        hint, thread,
-        time::{Duration, Instant},
-    };
-
-    const LONGEST: Duration = Duration::from_micros(12);
+pub(crate) fn spin_for_another(longest: Duration, mut ready: impl FnMut() -> bool) -> bool {
+    use std::{hint, thread};
 
     if ready() {
         return true;
@@ -234,7 +233,8 @@ pub(crate) fn spin_for_another(mut ready: impl FnMut() -> bool) -> bool {
     if !*CAN_SPIN {
         return false;
     }
-    let end = Instant::now() + LONGEST;
+    // Most often the first turn is enough, and needs no clock.
+    let mut end = None;
     loop {
         thread::yield_now();
         for _ in 0..4 {
@@ -243,7 +243,8 @@ pub(crate) fn spin_for_another(mut ready: impl FnMut() -> bool) -> bool {
             }
             hint::spin_loop();
         }
-        if Instant::now() > end {
+        let now = Instant::now();
+        if now > *end.get_or_insert(now + longest) {
             return false;
         }
     }

@@ -35,7 +35,7 @@ use crate::{
     ear::Ear,
     event::Lane,
     segment::{Attached, Going, Held, Ledger, Peer},
-    sync::spin_for_another,
+    sync::{WHILE_AWAKE, spin_for_another},
     timer,
 };
 
@@ -598,8 +598,8 @@ impl Away for Link {
                 }
             }
             // A short task is answered sooner than a thread falls asleep.
-            let is_there = spin_for_another(|| self.page.answered() != self.heard.load(Ordering::Relaxed) || is_done())
-                || ear.sleep(&self.socket, until, is_done);
+            let has_come = || self.page.answered() != self.heard.load(Ordering::Relaxed) || is_done();
+            let is_there = spin_for_another(WHILE_AWAKE, has_come) || ear.sleep(&self.socket, until, is_done);
             let received = if is_there { self.take_in(&pool) } else { Received::default() };
             let (is_over, may_rest) = (received.is_over, received.is_acquainted);
             // Others may receive while this thread is busy with what is the users', unless that would be seen.

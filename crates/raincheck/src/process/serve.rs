@@ -9,6 +9,7 @@ use std::{
     cell::{Cell, RefCell},
     env,
     io::{self, Read, Write},
+    mem,
     os::fd::{AsFd, OwnedFd},
     os::unix::net::UnixStream,
     process,
@@ -40,7 +41,7 @@ use crate::{
     event::Lane,
     panics,
     segment::{self, Attached, Ledger, Peer},
-    sync::spin_for_another,
+    sync::{WHILE_AWAKE, spin_for_another},
 };
 
 /// How a worker makes itself ready: its name, a number that no other worker of the pool has, its lane, the calls that
@@ -426,23 +427,37 @@ struct Worker {
 
 /// How long a worker looks for more to do before it sleeps: not at all for a while after it looked in vain, and the longer
 /// the more often that was.
+///
+/// The look after that is a long one. Where the two sides sleep on different processors, each wakes too late for the other's
+/// short look, turn after turn, though both would be quick; once one of them stays awake for the other, they are.
 #[derive(Default)]
 struct Patience {
     /// How many waits it does not look.
     pause: u32,
-    /// How often in a row it looked in vain.
+    /// How often it looked in vain since a short look was not.
     vain: u32,
+    is_next_long: bool,
 }
+
+/// How long it takes to be woken and then to submit a task, and some more.
+const WHILE_WOKEN: Duration = Duration::from_micros(150);
 
 impl Patience {
     fn wait(&mut self, has_come: impl FnMut() -> bool) {
         if self.pause > 0 {
             self.pause -= 1;
-        } else if spin_for_another(has_come) {
-            self.vain = 0;
-        } else {
-            self.vain = (self.vain + 1).min(6);
-            self.pause = (1 << self.vain) - 1;
+            return;
+        }
+        let is_long = mem::take(&mut self.is_next_long);
+        match spin_for_another(if is_long { WHILE_WOKEN } else { WHILE_AWAKE }, has_come) {
+            // What comes next tells whether it was worth it.
+            true if is_long => {}
+            true => self.vain = 0,
+            false => {
+                self.vain = (self.vain + 1).min(6);
+                self.pause = (1 << self.vain) - 1;
+                self.is_next_long = true;
+            }
         }
     }
 }
@@ -454,6 +469,7 @@ impl Worker {
     /// Reads on; an `Err` says that the parent is gone.
     fn read(&mut self) -> io::Result<Whole> {
         loop {
+            self.disregard_what_is_read()?;
             self.patience.wait(|| self.line.page.posted() != self.seen);
             self.seen = self.line.page.posted();
             if self.inbox.read(&self.line.socket)? == 0 {
@@ -465,6 +481,16 @@ impl Worker {
                 return Ok(whole);
             }
         }
+    }
+
+    /// Notes that the parent's writes until now are all read. It counts a write only when that is done, of which this thread,
+    /// if it slept, has heard before; what it had read would seem to be more to come, and it would sleep again.
+    fn disregard_what_is_read(&mut self) -> io::Result<()> {
+        let posted = self.line.page.posted();
+        if posted != self.seen && rustix::io::ioctl_fionread(&self.line.socket)? == 0 {
+            self.seen = posted;
+        }
+        Ok(())
     }
 
     /// Reads who this worker is, and what else has come with that.
@@ -556,7 +582,7 @@ impl Worker {
         if is_observed || frame.flags & FILES != 0 {
             self.line.send(Frame { task, ..Frame::new(Kind::Started) })?;
         }
-        let mut out = std::mem::take(&mut self.out);
+        let mut out = mem::take(&mut self.out);
         out.clear();
         out.extend_from_slice(&[0; HEAD]);
         let lent = RefCell::new(Vec::new());
