@@ -19,6 +19,7 @@ mod kin;
 mod life;
 mod limits;
 mod link;
+mod outlet;
 mod page;
 mod poller;
 mod rest;

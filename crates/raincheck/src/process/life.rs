@@ -241,7 +241,7 @@ impl Core {
     }
 
     fn has_died(&self, link: &Arc<Link>, status: io::Result<ExitStatus>) {
-        link.hear(self);
+        link.hear_out(self);
         link.ledger.close();
         let mut acts = Vec::new();
         let mut lot = self.lot();

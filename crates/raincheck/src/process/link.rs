@@ -22,7 +22,7 @@ use rustix::process::Pid;
 
 use super::{
     dispatch::{Act, Core},
-    kin, limits,
+    kin, limits, outlet,
     page::Page,
     poller::{Interest, Poller},
     serve::Hello,
@@ -475,23 +475,48 @@ impl Link {
         self.is_observed.store(true, Ordering::SeqCst);
     }
 
-    /// Reads what the worker writes to stderr, keeps the end of it, and passes whole lines on.
-    pub(super) fn hear(&self, pool: &Core) {
+    /// Reads what the worker writes to stderr, keeps the end of it, and passes whole lines on, as long as there is room for
+    /// them. The rest waits in the pipe.
+    pub(super) fn hear(self: &Arc<Self>, pool: &Core) {
         let mut stderr = lock(&self.stderr);
-        let mut bytes = [0; 4096];
         for _ in 0..MOST_READS {
-            let Some(pipe) = &mut stderr.pipe else { return };
-            match pipe.read(&mut bytes) {
-                Ok(0) => {
-                    pool.poller.remove(pipe.as_fd());
-                    stderr.close();
+            let Some(pipe) = &stderr.pipe else { return };
+            let this = Arc::downgrade(self);
+            let hear_again = move || {
+                if let Some(link) = this.upgrade() {
+                    link.hear_again();
                 }
-                Ok(count) => stderr.take(&bytes[..count]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => stderr.close(),
+            };
+            if outlet::is_full(hear_again) {
+                return pool.poller.remove(pipe.as_fd());
+            }
+            if !stderr.read(pool) {
+                return;
             }
         }
+    }
+
+    /// Has the poller listen to stderr again.
+    fn hear_again(&self) {
+        // Whoever has it listen no longer holds this lock until it does not.
+        if let (Some(pool), Some(pipe)) = (self.pool.upgrade(), &lock(&self.stderr).pipe) {
+            // That it cannot would be for want of memory; then this is read when the worker is gone.
+            let _ = pool.poller.add(pipe.as_fd(), self.token() + STDERR, Interest { read: true, write: false });
+        }
+    }
+
+    /// Does the same with all that a worker has left that is gone, and waits until it is passed on, unless nobody reads it.
+    pub(super) fn hear_out(&self, pool: &Core) {
+        let mut stderr = lock(&self.stderr);
+        // What it has started may write there still.
+        for _ in 0..MOST_READS {
+            if !stderr.read(pool) {
+                break;
+            }
+        }
+        stderr.close(pool);
+        drop(stderr);
+        outlet::settle();
     }
 
     /// The last lines on stderr.
@@ -745,23 +770,31 @@ impl Stderr {
         };
         if end > 0 {
             self.is_in_need |= limits::says_need(&String::from_utf8_lossy(&self.line[..end]));
-            write_to_stderr(&self.line[..end]);
+            outlet::put(&self.line[..end]);
             self.line.drain(..end);
         }
     }
 
-    fn close(&mut self) {
-        self.pipe = None;
-        self.pass_on(true);
-    }
-}
-
-/// Writes to this program's stderr, but not by way of its lock: whoever holds that may be waiting for a task.
-fn write_to_stderr(mut bytes: &[u8]) {
-    while !bytes.is_empty() {
-        match rustix::io::retry_on_intr(|| rustix::io::write(rustix::stdio::stderr(), bytes)) {
-            Ok(count) if count > 0 => bytes = &bytes[count..],
-            Ok(_) | Err(_) => return,
+    /// Reads once. `false` if nothing has come, or nothing more will.
+    fn read(&mut self, pool: &Core) -> bool {
+        let mut bytes = [0; 4096];
+        let Some(pipe) = &mut self.pipe else { return false };
+        match pipe.read(&mut bytes) {
+            Ok(count) if count > 0 => self.take(&bytes[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            Ok(_) | Err(_) => {
+                self.close(pool);
+                return false;
+            }
         }
+        true
+    }
+
+    fn close(&mut self, pool: &Core) {
+        if let Some(pipe) = self.pipe.take() {
+            pool.poller.remove(pipe.as_fd());
+        }
+        self.pass_on(true);
     }
 }

@@ -2,12 +2,15 @@
 
 use std::{
     io::{self, Read, Write},
-    process::Command,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use raincheck::{Executor, ProcessPool};
 
-use crate::claim;
+use crate::{Meeting, TOO_LONG, area, claim};
 
 const TASKS: u32 = 20;
 /// More than a pipe or a socket holds.
@@ -46,4 +49,103 @@ fn what_tasks_print_arrives_whole_and_disturbs_nobody() {
     for stream in [output.stdout, output.stderr] {
         assert_eq!(stream.iter().filter(|byte| **byte == b'~').count(), TASKS as usize * LENGTH);
     }
+}
+
+/// Writes so much to stderr, and then ends its worker, or not.
+#[raincheck::task]
+fn shout(length: usize, dies: bool) {
+    io::stderr().write_all("~".repeat(length).as_bytes()).unwrap();
+    if dies {
+        std::process::abort();
+    }
+}
+
+/// What the pipe of a worker that has died holds whole, and how many of them nobody could keep.
+const LAST_WORDS: usize = 60_000;
+const DEATHS: usize = 40;
+
+/// What the next tests start as a program of its own, and do not read the stderr of at first.
+#[test]
+#[ignore = "only started by another test"]
+fn a_host_whose_stderr_nobody_reads() {
+    let meeting = PathBuf::from(std::env::var("MEETING").unwrap());
+    let (pool, deadly) = (ProcessPool::new(3), std::env::var("DEADLY").is_ok());
+    if deadly {
+        for _ in 0..DEATHS {
+            assert!(claim(pool.submit(shout::call(LAST_WORDS, true))).is_err());
+        }
+    } else {
+        // More than is kept anywhere.
+        let loud = [(); 2].map(|()| pool.submit(shout::call(4 << 20, false)));
+
+        assert!((0..200).all(|n| claim(pool.submit(area::call(n, 2))) == Ok(2 * n)));
+
+        for task in loud {
+            task.cancel();
+            assert!(claim(task).unwrap_err().is_cancelled());
+        }
+    }
+    std::fs::write(meeting.join("1"), "").unwrap();
+    let start = Instant::now();
+    while deadly && !meeting.join("open").exists() && start.elapsed() < TOO_LONG {
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert!(pool.shutdown_timeout(TOO_LONG));
+}
+
+fn start_host(meeting: &Meeting) -> Command {
+    let mut host = Command::new(std::env::current_exe().unwrap());
+    host.args(["--ignored", "--nocapture", "--exact", "streams::a_host_whose_stderr_nobody_reads"]);
+    host.env("MEETING", meeting.path()).stdout(Stdio::null()).stderr(Stdio::piped());
+    host
+}
+
+#[track_caller]
+fn wait_for_end(host: &mut Child) {
+    let start = Instant::now();
+    let status = loop {
+        match host.try_wait().unwrap() {
+            Some(status) => break status,
+            None if start.elapsed() > TOO_LONG => {
+                host.kill().unwrap();
+                panic!("it hangs");
+            }
+            None => thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn workers_that_write_where_nobody_reads_hold_up_nobody_else() {
+    let meeting = Meeting::new();
+    let mut host = start_host(&meeting).spawn().unwrap();
+
+    wait_for_end(&mut host);
+}
+
+#[test]
+fn what_the_dead_have_written_and_nobody_read_is_left_out_and_counted() {
+    let meeting = Meeting::new();
+    let mut host = start_host(&meeting).env("DEADLY", "").spawn().unwrap();
+    let mut stderr = host.stderr.take().unwrap();
+    meeting.wait_for(1);
+
+    let (mut said, mut piece) = (Vec::new(), vec![0; 65536]);
+    let notice = |said: &[u8]| {
+        let text = String::from_utf8_lossy(said);
+        let (_, rest) = text.split_once("raincheck: here ")?;
+        rest.split_once(" bytes are left out that workers wrote and nobody read\n")?.0.parse::<usize>().ok()
+    };
+    while notice(&said).is_none() {
+        let count = stderr.read(&mut piece).unwrap();
+        assert!(count > 0, "nothing is said of what is left out");
+        said.extend_from_slice(&piece[..count]);
+    }
+    meeting.open();
+
+    wait_for_end(&mut host);
+    stderr.read_to_end(&mut said).unwrap();
+    let written = said.iter().filter(|byte| **byte == b'~').count();
+    assert_eq!(written + notice(&said).unwrap(), DEATHS * LAST_WORDS);
 }
