@@ -1,6 +1,7 @@
 //! What tasks write to stdout and stderr, and want to read from stdin, is no part of what workers and parents say.
 
 use std::{
+    fs,
     io::{self, Read, Write},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -53,12 +54,15 @@ fn what_tasks_print_arrives_whole_and_disturbs_nobody() {
 
 /// Writes so much to stderr, and then ends its worker, or not.
 #[raincheck::task]
-fn shout(length: usize, dies: bool) {
-    io::stderr().write_all("~".repeat(length).as_bytes()).unwrap();
+fn shout(byte: u8, length: usize, dies: bool) {
+    io::stderr().write_all(&vec![byte; length]).unwrap();
     if dies {
         std::process::abort();
     }
 }
+
+/// More than is kept anywhere.
+const MUCH: usize = 16 << 20;
 
 /// What the pipe of a worker that has died holds whole, and how many of them nobody could keep.
 const LAST_WORDS: usize = 60_000;
@@ -72,23 +76,22 @@ fn a_host_whose_stderr_nobody_reads() {
     let (pool, deadly) = (ProcessPool::new(3), std::env::var("DEADLY").is_ok());
     if deadly {
         for _ in 0..DEATHS {
-            assert!(claim(pool.submit(shout::call(LAST_WORDS, true))).is_err());
+            assert!(claim(pool.submit(shout::call(b'~', LAST_WORDS, true))).is_err());
+        }
+        fs::write(meeting.join("1"), "").unwrap();
+        let start = Instant::now();
+        while !meeting.join("open").exists() && start.elapsed() < TOO_LONG {
+            thread::sleep(Duration::from_millis(1));
         }
     } else {
-        // More than is kept anywhere.
-        let loud = [(); 2].map(|()| pool.submit(shout::call(4 << 20, false)));
+        let [stopped, patient] = [b'-', b'~'].map(|byte| pool.submit(shout::call(byte, MUCH, false)));
 
         assert!((0..200).all(|n| claim(pool.submit(area::call(n, 2))) == Ok(2 * n)));
 
-        for task in loud {
-            task.cancel();
-            assert!(claim(task).unwrap_err().is_cancelled());
-        }
-    }
-    std::fs::write(meeting.join("1"), "").unwrap();
-    let start = Instant::now();
-    while deadly && !meeting.join("open").exists() && start.elapsed() < TOO_LONG {
-        thread::sleep(Duration::from_millis(1));
+        stopped.cancel();
+        assert!(claim(stopped).unwrap_err().is_cancelled());
+        fs::write(meeting.join("1"), "").unwrap();
+        assert_eq!(claim(patient), Ok(()));
     }
     assert!(pool.shutdown_timeout(TOO_LONG));
 }
@@ -117,11 +120,16 @@ fn wait_for_end(host: &mut Child) {
 }
 
 #[test]
-fn workers_that_write_where_nobody_reads_hold_up_nobody_else() {
+fn workers_that_write_where_nobody_reads_hold_up_nobody_else_and_go_on_when_someone_does() {
     let meeting = Meeting::new();
     let mut host = start_host(&meeting).spawn().unwrap();
+    meeting.wait_for(1);
+
+    let mut said = Vec::new();
+    host.stderr.take().unwrap().read_to_end(&mut said).unwrap();
 
     wait_for_end(&mut host);
+    assert_eq!(said.iter().filter(|byte| **byte == b'~').count(), MUCH);
 }
 
 #[test]
