@@ -17,8 +17,10 @@ struct Outlet {
     left_out: usize,
     writer: Writer,
     /// Called when there is room again.
-    callers: Vec<Box<dyn FnOnce() + Send>>,
+    callers: Vec<Caller>,
 }
+
+type Caller = Box<dyn FnOnce() + Send>;
 
 /// What the thread that writes does.
 enum Writer {
@@ -113,7 +115,7 @@ fn write() {
 }
 
 /// Waits for what is to be written, and for a while at most.
-fn next() -> Option<(Vec<u8>, Vec<Box<dyn FnOnce() + Send>>)> {
+fn next() -> Option<(Vec<u8>, Vec<Caller>)> {
     let mut outlet = lock();
     if outlet.waiting.is_empty() {
         outlet.writer = Writer::Rests;

@@ -28,16 +28,16 @@ struct Holdings {
 impl Holdings {
     fn now() -> Self {
         let count = |path: &str| fs::read_dir(path).map_or(0, Iterator::count);
-        let me = format!("PPid:\t{}\n", std::process::id());
-        let children = fs::read_dir("/proc").unwrap().filter(|entry| {
-            let status = entry.as_ref().map(|entry| fs::read_to_string(entry.path().join("status")));
-            status.is_ok_and(|status| status.is_ok_and(|status| status.contains(&me)))
+        let children = fs::read_dir("/proc/self/task").unwrap().map(|thread| {
+            // A thread may have ended meanwhile.
+            let list = fs::read_to_string(thread.unwrap().path().join("children")).unwrap_or_default();
+            list.split_whitespace().count()
         });
         let maps = fs::read_to_string("/proc/self/maps").unwrap();
         Self {
             descriptors: count("/proc/self/fd"),
             threads: count("/proc/self/task"),
-            children: children.count(),
+            children: children.sum(),
             shared_pages: maps.lines().filter(|line| line.contains("/memfd:") || line.contains("/dev/shm")).count(),
             shared_names: fs::read_dir("/dev/shm").map_or(0, |names| {
                 names

@@ -168,7 +168,7 @@ fn length(trap: Trap, text: &str) -> usize {
 }
 
 /// More than a socket holds, so that the rest is still being sent.
-const MEGABYTES: usize = 8 << 20;
+const MEGABYTES: usize = 2 << 20;
 
 #[test]
 fn d15_a_worker_crashes_while_megabytes_are_sent_to_it() {

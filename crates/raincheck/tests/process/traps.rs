@@ -82,7 +82,8 @@ impl Harm {
                 Ok(())
             }
             Self::OutOfMemory => {
-                let little = Some(256 << 20);
+                // Less than it has: it gets nothing more.
+                let little = Some(1 << 20);
                 setrlimit(Resource::As, Rlimit { current: little, maximum: little }).unwrap();
                 let mut hoard = Vec::new();
                 loop {
