@@ -99,6 +99,8 @@ mod downloads;
 #[cfg(unix)]
 mod file;
 #[cfg(unix)]
+mod load;
+#[cfg(unix)]
 mod note;
 #[cfg(unix)]
 mod pieces;

@@ -16,7 +16,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{runtime, sync::Notify, task::JoinSet};
+use tokio::{
+    runtime,
+    sync::Notify,
+    task::{JoinError, JoinSet},
+};
 use url::Url;
 
 use super::{
@@ -25,6 +29,7 @@ use super::{
     download::{Partial, Segments},
     downloads::{Downloads, Pulled, Source, Watch},
     file::Folder,
+    load::Load,
     places::Places,
     schedule::{At, HostId, Next, Schedule, Showed},
     split::{Opening, Piece, Split, Then},
@@ -34,6 +39,11 @@ use crate::{InProcess, TaskFuture};
 
 /// How many jobs are looked at ahead for one that can begin, whose host has room.
 pub(super) const WINDOW: usize = 8192;
+
+/// So many lanes of a worker begin at once, and so many times as many when it has time for more, which is seen so often.
+const LANES_AT_FIRST: usize = 16;
+const GROWTH: usize = 4;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
 const NOT_POISONED: &str = "nothing that can panic is done under the lock of a run";
 
@@ -170,26 +180,50 @@ impl Run {
         Ok(workers)
     }
 
-    /// Runs these lanes until there is nothing more to do.
+    /// Runs these lanes until there is nothing more to do: a few at first, and more as long as their thread has time for more.
+    ///
+    /// Where servers answer as fast as this thread takes in what they send, more lanes would only cost connections and memory. Where
+    /// they take their time, all have begun within milliseconds.
     pub(super) fn drive(self: &Arc<Self>, runtime: &runtime::Runtime, connections: &Connections, lanes: Vec<usize>) {
         runtime.block_on(async {
+            let mut load = Load::new(runtime.metrics());
+            let mut lanes = lanes.into_iter();
             let mut tasks = JoinSet::new();
-            for lane in lanes {
-                let (run, connections) = (Arc::clone(self), connections.clone());
-                tasks.spawn(async move { run.lane(&connections, lane).await });
-            }
             let all = async {
-                while let Some(ended) = tasks.join_next().await {
-                    if let Err(error) = ended
-                        && let Ok(panic) = error.try_into_panic()
-                    {
-                        std::panic::resume_unwind(panic);
+                self.begin(&mut tasks, connections, lanes.by_ref().take(LANES_AT_FIRST));
+                while lanes.len() > 0 {
+                    match tokio::time::timeout(BETWEEN_LOOKS, tasks.join_next()).await {
+                        Ok(ended) => {
+                            ended.into_iter().for_each(unwind_if_panicked);
+                            // It has seen that there will be nothing more to do.
+                            break;
+                        }
+                        Err(_) if load.leaves_time() => {
+                            let more = tasks.len() * (GROWTH - 1);
+                            self.begin(&mut tasks, connections, lanes.by_ref().take(more));
+                        }
+                        Err(_) => {}
                     }
+                }
+                while let Some(ended) = tasks.join_next().await {
+                    unwind_if_panicked(ended);
                 }
             };
             // Dropping the lanes closes their connections and leaves of their files what can be gone on with.
             either(all, self.stop.stopped()).await;
         });
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        tasks: &mut JoinSet<()>,
+        connections: &Connections,
+        lanes: impl Iterator<Item = usize>,
+    ) {
+        for lane in lanes {
+            let (run, connections) = (Arc::clone(self), connections.clone());
+            tasks.spawn(async move { run.lane(&connections, lane).await });
+        }
     }
 
     async fn lane(self: &Arc<Self>, connections: &Connections, lane: usize) {
@@ -513,6 +547,14 @@ enum Look {
     /// Until there is news, or until then.
     Sleep(Option<At>),
     End,
+}
+
+fn unwind_if_panicked(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
 }
 
 /// The place that limits go by: scheme, host and port.
