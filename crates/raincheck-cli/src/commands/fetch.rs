@@ -175,7 +175,9 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
         .map_err(|error| Error::usage(format!("cannot open the folder `{}`", args.dir.display())).because(error))?;
     let downloads = args.pace.apply(downloads);
     let threads = if args.executor == ExecutorName::Thread { jobs } else { NonZeroUsize::MIN };
-    let executor = executors::make_here(args.executor, threads)?;
+    // On `tokio` one thread does it all: this one can, which would only wait for another.
+    let here = if args.executor == ExecutorName::Tokio { ExecutorName::Inline } else { args.executor };
+    let executor = executors::make_here(here, threads)?;
     let failed = args.failed.as_deref().map(|path| Failed::create(path, &args.inputs)).transpose()?;
     let page = args.page.as_deref().map(Page::new).transpose()?;
 

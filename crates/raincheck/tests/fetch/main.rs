@@ -8,6 +8,7 @@ mod credentials;
 mod decoding;
 mod exchange;
 mod http2;
+mod lanes;
 mod mirrors;
 mod payload;
 mod pool;
