@@ -111,7 +111,8 @@ pub(crate) struct FetchArgs {
     /// Where downloads run: all on one thread, each on a thread, or one by one
     #[arg(long, value_name = "WHERE", default_value = "tokio", value_parser = executor_here())]
     executor: ExecutorName,
-    /// How many downloads run at once, and how many connections there are at most
+    /// How many downloads run at once, and how many connections there are, at most; of more than 16, as many as one
+    /// thread has time for
     #[arg(long, short, value_name = "N", default_value = "16", value_parser = jobs_or_else("16"))]
     jobs: NonZeroUsize,
     #[command(flatten)]

@@ -177,7 +177,8 @@ impl Downloads {
         }
     }
 
-    /// So many at a time, and never more connections.
+    /// So many at a time at most, and never more connections. Of more than 16, not all run where fewer keep their thread busy, as
+    /// they do if a server that is near answers at once.
     #[must_use]
     pub fn at_once(mut self, downloads: usize) -> Self {
         self.limits.at_once = downloads.max(1);

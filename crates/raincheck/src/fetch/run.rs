@@ -214,12 +214,7 @@ impl Run {
         });
     }
 
-    fn begin(
-        self: &Arc<Self>,
-        tasks: &mut JoinSet<()>,
-        connections: &Connections,
-        lanes: impl Iterator<Item = usize>,
-    ) {
+    fn begin(self: &Arc<Self>, tasks: &mut JoinSet<()>, connections: &Connections, lanes: impl Iterator<Item = usize>) {
         for lane in lanes {
             let (run, connections) = (Arc::clone(self), connections.clone());
             tasks.spawn(async move { run.lane(&connections, lane).await });
