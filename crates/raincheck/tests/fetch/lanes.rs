@@ -1,9 +1,6 @@
 //! How many run at a time.
 
-use std::{
-    sync::{Arc, Barrier},
-    time::Duration,
-};
+use std::{sync::Barrier, time::Duration};
 
 use raincheck::{
     Inline,
