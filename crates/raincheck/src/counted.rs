@@ -449,14 +449,16 @@ mod tests {
 
     #[test]
     fn a_value_that_panics_in_its_drop_is_dropped_once() {
-        struct Panics(Drops);
+        struct Panics {
+            _drops: Drops,
+        }
         impl Drop for Panics {
             fn drop(&mut self) {
                 panic!("on purpose");
             }
         }
         let drops = Drops::default();
-        let one = Counted::new(Panics(drops.clone()));
+        let one = Counted::new(Panics { _drops: drops.clone() });
         assert!(catch_unwind(AssertUnwindSafe(|| drop(one))).is_err());
         assert_eq!(drops.so_far(), 1);
     }
