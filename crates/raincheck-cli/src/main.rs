@@ -14,6 +14,7 @@ mod server;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    paint::heed_dumb_terminals();
     let exit = args::read().map_or_else(|told| told, commands::run);
     exit.unwrap_or_else(|error| error.tell()).into()
 }

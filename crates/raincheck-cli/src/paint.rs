@@ -1,9 +1,17 @@
 //! Colour for the eye, where the terminal takes it; every message is as clear without.
 
-use std::io;
+use std::{env, io};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
+
+/// Sees to it that a terminal which says of itself that it is dumb gets no colour: in CI it would, by default.
+pub(crate) fn heed_dumb_terminals() {
+    let is_forced = env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0");
+    if console::is_dumb() && !is_forced {
+        ColorChoice::Never.write_global();
+    }
+}
 
 /// Whether text for stderr is coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
