@@ -492,7 +492,7 @@ fn can_be_in_pieces(job: &Job, response: &Response) -> Option<u64> {
     // What somebody else keeps the note of is gone on with at its end.
     let is_theirs = download.partial.is_some() || (*kept && !*noted);
     let is_plain = request.method() == Method::GET && request.payload().is_none();
-    if *whole || is_theirs || !is_plain || response.status() != StatusCode::OK || response.body.is_too_large() {
+    if *whole || is_theirs || !is_plain || response.status() != StatusCode::OK || response.is_too_large() {
         return None;
     }
     let ranges = response.headers().get(header::ACCEPT_RANGES)?;

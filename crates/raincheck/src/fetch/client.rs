@@ -103,8 +103,12 @@ impl Client {
     }
 
     /// Sends it, follows redirects, answers challenges. What the final status means is the caller's business.
-    pub(crate) async fn send(&self, connections: &Connections, request: &Request) -> Result<Response, FetchError> {
-        exchange(&self.settings, connections, request).await
+    pub(crate) fn send(
+        &self,
+        connections: &Connections,
+        request: &Request,
+    ) -> impl Future<Output = Result<Response, FetchError>> {
+        exchange(&self.settings, connections, request)
     }
 
     /// Sends it, follows redirects, and returns the response whatever its status, as soon as its head is there.

@@ -19,6 +19,7 @@ use super::{
     payload::{Payload, Sending},
     pool::{Connections, Given, Greeting, Place, Stream},
     request::{shown, shown_text, usable},
+    response::Parts,
     route::{OwnedRoute, Route},
     tls::Http2,
 };
@@ -51,7 +52,7 @@ pub(super) async fn exchange(
             continue;
         }
         let Some(location) = redirection(&response).filter(|_| request.follows()) else {
-            response.redirects = redirects;
+            response.parts().redirects = redirects;
             if hop.decodes {
                 decode(&mut response);
             }
@@ -198,7 +199,7 @@ impl<'a> Hop<'a> {
     ) -> Response {
         let (head, incoming) = response.into_parts();
         let body = Body::http1(incoming, http1, connections, self.cap);
-        Response { head, url: self.url.clone(), redirects: Vec::new(), timings, body }
+        Response::new(Parts { head, url: self.url.clone(), redirects: Vec::new(), timings, body })
     }
 
     async fn over_http2(
@@ -219,7 +220,7 @@ impl<'a> Hop<'a> {
         timings.wait = Some(sent.elapsed());
         let (head, incoming) = response.into_parts();
         let body = Body::http2(incoming, stream, watch, self.cap);
-        Ok(Response { head, url: self.url.clone(), redirects: Vec::new(), timings, body })
+        Ok(Response::new(Parts { head, url: self.url.clone(), redirects: Vec::new(), timings, body }))
     }
 
     /// Whether it might go over a connection that many share.
@@ -441,9 +442,10 @@ fn decode(response: &mut Response) {
         return;
     }
     if let Some(decoder) = Decoder::of(response.headers()) {
-        response.head.headers.remove(header::CONTENT_ENCODING);
-        response.head.headers.remove(header::CONTENT_LENGTH);
-        response.body.decode(decoder);
+        let parts = response.parts();
+        parts.head.headers.remove(header::CONTENT_ENCODING);
+        parts.head.headers.remove(header::CONTENT_LENGTH);
+        parts.body.decode(decoder);
     }
 }
 

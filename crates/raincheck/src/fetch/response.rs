@@ -22,7 +22,10 @@ use super::{
 /// What came back: a status, headers, and a body that comes in pieces.
 ///
 /// Dropping it before the end of its body closes the connection.
-pub struct Response {
+pub struct Response(Box<Parts>);
+
+/// What a response consists of, in a place of its own: it goes through many hands, and would be copied at each.
+pub(super) struct Parts {
     pub(super) head: http::response::Parts,
     pub(super) url: Url,
     pub(super) redirects: Vec<Redirect>,
@@ -56,34 +59,42 @@ pub struct Timings {
 }
 
 impl Response {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self(Box::new(parts))
+    }
+
+    pub(super) fn parts(&mut self) -> &mut Parts {
+        &mut self.0
+    }
+
     /// The status of the last answer.
     pub fn status(&self) -> StatusCode {
-        self.head.status
+        self.0.head.status
     }
 
     /// The headers of the last answer.
     pub fn headers(&self) -> &HeaderMap {
-        &self.head.headers
+        &self.0.head.headers
     }
 
     /// The version of HTTP that was spoken.
     pub fn version(&self) -> Version {
-        self.head.version
+        self.0.head.version
     }
 
     /// Where the response came from in the end.
     pub fn url(&self) -> &Url {
-        &self.url
+        &self.0.url
     }
 
     /// The way there, if it was not the way that was asked for.
     pub fn redirects(&self) -> &[Redirect] {
-        &self.redirects
+        &self.0.redirects
     }
 
     /// What took how long.
     pub fn timings(&self) -> Timings {
-        self.timings
+        self.0.timings
     }
 
     /// Where the response says that what is so related to it is, by a `Link` header: the `next` page of a list, say.
@@ -113,12 +124,17 @@ impl Response {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn link(&self, relation: &str) -> Option<Url> {
-        link::find(self.headers(), &self.url, relation)
+        link::find(self.headers(), &self.0.url, relation)
     }
 
     /// How many bytes the pieces will have together, where known.
     pub fn length(&self) -> Option<u64> {
-        self.body.length()
+        self.0.body.length()
+    }
+
+    /// Whether it says itself that it is larger than allowed.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.0.body.is_too_large()
     }
 
     /// The next piece of the body, or `None` at its end, when all of it came.
@@ -130,7 +146,7 @@ impl Response {
     /// - [`FetchError::TooLarge`] if there are more bytes than allowed.
     /// - [`FetchError::Decoding`] if it does not decode, [`FetchError::Protocol`] if its framing is broken.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
-        poll_fn(|cx| self.body.poll_chunk(cx)).await
+        poll_fn(|cx| self.0.body.poll_chunk(cx)).await
     }
 
     /// The whole body.
@@ -204,7 +220,7 @@ impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Response")
             .field("status", &self.status())
-            .field("url", &shown(&self.url))
+            .field("url", &shown(&self.0.url))
             .field("headers", &Shown(self.headers()))
             .finish_non_exhaustive()
     }
