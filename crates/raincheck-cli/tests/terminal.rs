@@ -103,7 +103,8 @@ fn a_dumb_terminal_is_told_in_lines() {
     let dir = tempfile::tempdir().unwrap();
     let go = dir.path().join("go");
     let job = format!("until [ -e {} ]; do sleep 0.01; done; exit 1", go.display());
-    let mut terminal = Terminal::start(&format!("TERM=dumb CI=true raincheck run -j1 sh -c '{job}' ::: a; echo code $?"));
+    let mut terminal =
+        Terminal::start(&format!("TERM=dumb CI=true raincheck run -j1 sh -c '{job}' ::: a; echo code $?"));
 
     let before = terminal.until("0 of 1 done, ") + &terminal.until(" s\r\n");
     fs::write(&go, "").unwrap();

@@ -12,7 +12,7 @@ use std::{any::Any, mem, pin::Pin, sync::Arc, task::Waker, time::Duration};
 use crate::carry::{Away, Written};
 use crate::{
     context::{self, Home, Host},
-    counted::{Counted, widen},
+    counted::{Counted, lend, widen},
     drive::Driven,
     error::{Outcome, TaskError},
     event::{Ending, Lane},
@@ -666,7 +666,7 @@ pub(crate) fn itself<T: Inside + 'static>(this: Counted<dyn Inside>) -> Counted<
 impl<T: 'static> Counted<dyn Claim<T>> {
     /// Runs the task on this thread if nobody has taken it yet. Says whether it did.
     pub(crate) fn help(&self) -> bool {
-        let this = self.lend(|task| widen!(task => dyn Inside));
+        let this = lend!(self => dyn Inside);
         (**self).help(&this)
     }
 
@@ -682,7 +682,7 @@ impl<T: 'static> Counted<dyn Claim<T>> {
 impl Counted<dyn Runnable> {
     pub(crate) fn run(self, lane: Lane) {
         {
-            let this = self.lend(|task| widen!(task => dyn Inside));
+            let this = lend!(&self => dyn Inside);
             (*self).run(&this, lane);
         }
         // If nobody else holds it, a value goes here that nobody will claim.

@@ -11,7 +11,7 @@ use std::{
 use crate::sync::{LocalCell as _, LocalRefCell as _};
 use crate::{
     cell::Inside,
-    counted::{Counted, View},
+    counted::{Counted, View, lend},
     event::Lane,
     panics::Stop,
     sync::{Lasting, thread_local},
@@ -257,8 +257,9 @@ pub(crate) fn inside<R>(task: &Counted<dyn Inside>, work: impl FnOnce() -> R) ->
             TASK.with_borrow_mut(|task| *task = self.0.take());
         }
     }
+    let task = lend!(task => dyn Inside);
     // SAFETY: it is there as long as `work` runs, and then no longer, also if that panics.
-    let task = unsafe { task.lend(|task| task).for_ever() };
+    let task = unsafe { task.for_ever() };
     let _before = Before(TASK.with_borrow_mut(|inside| inside.replace(task)));
     work()
 }

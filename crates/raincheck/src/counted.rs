@@ -5,9 +5,8 @@
 //! gone. Nothing is used twice, so nothing has to be looked for. A future that is kept for long keeps its block, which
 //! is why that is small.
 //!
-//! Unlike `Arc` it knows no weak pointers, and what it points to can be [lent](Counted::lend) as one of the traits that
-//! it implements, for the time of a call and without counting: on stable Rust `Arc` is the only counted pointer by which
-//! a trait's method can be called.
+//! Unlike with `Arc`, what it points to can be [lent](lend) as one of the traits that it implements, for the time of a call
+//! and without counting: on stable Rust `Arc` is the only counted pointer by which a trait's method can be called.
 //!
 //! Unsafe code: Miri runs the tests below, and those of the futures that are made of this.
 
@@ -22,7 +21,7 @@ use std::{
     ops::Deref,
     process,
     ptr::{self, NonNull},
-    sync::atomic::{AtomicU32, Ordering, fence},
+    sync::atomic::{AtomicU16, AtomicU32, Ordering, fence},
 };
 
 /// One of those that hold a value together. The last to go drops it.
@@ -32,10 +31,15 @@ pub(crate) struct Counted<T: ?Sized>(NonNull<Slot<T>>, PhantomData<Slot<T>>);
 #[repr(C)]
 pub(crate) struct Slot<T: ?Sized> {
     holders: AtomicU32,
-    /// How many bytes behind the beginning of its block it begins. Never changes.
-    offset: u32,
+    /// How many [`Weak`] ones there are, and one more as long as there are holders. When it comes to none, so does the place.
+    weak: AtomicU16,
+    /// How many bytes behind the beginning of its block it begins; none if it has a place of its own. Never changes.
+    offset: u16,
     value: T,
 }
+
+/// Knows the value, and does not hold it.
+pub(crate) struct Weak<T: ?Sized>(NonNull<Slot<T>>);
 
 /// A [`Counted`] without a count of its own, for as long as one that has one is borrowed.
 pub(crate) struct View<'a, T: ?Sized>(ManuallyDrop<Counted<T>>, PhantomData<&'a Counted<T>>);
@@ -54,10 +58,29 @@ macro_rules! widen {
 }
 pub(crate) use widen;
 
+/// A [`View`] of what a [`Counted`] points to, as a trait that it implements: `lend!(task => dyn Inside)`.
+macro_rules! lend {
+    ($counted:expr => $wide:ty) => {{
+        let counted = $counted;
+        let slot = $crate::counted::Counted::as_raw(counted);
+        let slot: *mut $crate::counted::Slot<$wide> = slot;
+        #[expect(unsafe_code, reason = "no stable trait says what a pointer can be widened to")]
+        // SAFETY: the compiler has widened the pointer; it is to the same value still.
+        unsafe {
+            $crate::counted::Counted::view(counted, slot)
+        }
+    }};
+}
+pub(crate) use lend;
+
 // SAFETY: as with `Arc`: a value is seen from any thread that has one of these, and dropped in whichever is the last.
 unsafe impl<T: ?Sized + Send + Sync> Send for Counted<T> {}
 // SAFETY: as above; who sees one of these can make another.
 unsafe impl<T: ?Sized + Send + Sync> Sync for Counted<T> {}
+// SAFETY: it can become one of those in whichever thread it is.
+unsafe impl<T: ?Sized + Send + Sync> Send for Weak<T> {}
+// SAFETY: as above.
+unsafe impl<T: ?Sized + Send + Sync> Sync for Weak<T> {}
 
 // The value stays where it is, whatever happens to this.
 impl<T: ?Sized> Unpin for Counted<T> {}
@@ -81,7 +104,7 @@ fn held_by<T>(holders: u32, value: T) -> NonNull<Slot<T>> {
     let (place, offset) = if is_cut_from_a_block(layout) { cut(layout) } else { (allocate(layout), 0) };
     let slot = place.cast::<Slot<T>>();
     // SAFETY: the place is new, and large and aligned enough for a slot.
-    unsafe { slot.write(Slot { holders: AtomicU32::new(holders), offset, value }) };
+    unsafe { slot.write(Slot { holders: AtomicU32::new(holders), weak: AtomicU16::new(1), offset, value }) };
     slot
 }
 
@@ -99,18 +122,37 @@ impl<T: ?Sized> Counted<T> {
         Self(unsafe { NonNull::new_unchecked(slot) }, PhantomData)
     }
 
-    /// The same without a count of its own. `widen` is the [macro](widen), or nothing.
-    pub(crate) fn lend<U: ?Sized>(&self, widen: impl FnOnce(Self) -> Counted<U>) -> View<'_, U> {
-        // The count that is given away here is not given back: what comes out of `widen` is never dropped.
-        View(ManuallyDrop::new(widen(Self(self.0, PhantomData))), PhantomData)
+    /// The pointer, which the count stays with.
+    pub(crate) fn as_raw(this: &Self) -> *mut Slot<T> {
+        this.0.as_ptr()
     }
 
-    /// The value, if nobody else holds it.
+    /// The same without a count of its own.
+    ///
+    /// # Safety
+    ///
+    /// The pointer is [this one's](Self::as_raw), widened or not.
+    pub(crate) unsafe fn view<U: ?Sized>(_this: &Self, slot: *mut Slot<U>) -> View<'_, U> {
+        // SAFETY: what it was got from was not null. The count that this one speaks of is never given back.
+        View(ManuallyDrop::new(unsafe { Counted::from_raw(slot) }), PhantomData)
+    }
+
+    pub(crate) fn downgrade(this: &Self) -> Weak<T> {
+        // Few are made of one task. Were they so many, its place would be given back too early.
+        if this.slot().weak.fetch_add(1, Ordering::Relaxed) > u16::MAX / 2 {
+            process::abort();
+        }
+        Weak(this.0)
+    }
+
+    /// The value, if nobody else holds it or could come to.
     pub(crate) fn get_mut(this: &mut Self) -> Option<&mut T> {
-        let slot = this.0.as_ptr();
-        // SAFETY: the slot is there as long as this is. Only who holds it can make another holder, and that is this one
-        // alone, which is borrowed; what the others did before they went comes before this, by their release.
-        unsafe { ((*slot).holders.load(Ordering::Acquire) == 1).then(|| &mut (*slot).value) }
+        let slot = this.slot();
+        // In this order: one that was weak a moment ago, and is none any more, may hold it now, and has done so before.
+        let is_alone = slot.weak.load(Ordering::Acquire) == 1 && slot.holders.load(Ordering::Acquire) == 1;
+        // SAFETY: the slot is there as long as this is. Only this one could make another holder, and it is borrowed; what
+        // the others did before they went comes before this, by their release.
+        is_alone.then(|| unsafe { &mut (*this.0.as_ptr()).value })
     }
 
     fn slot(&self) -> &Slot<T> {
@@ -121,19 +163,10 @@ impl<T: ?Sized> Counted<T> {
     /// Drops the value, which nobody holds any more, and gives its place back.
     #[inline(never)]
     fn end(&mut self) {
-        let slot = self.0.as_ptr();
-        let (layout, offset) = (Layout::for_value(self.slot()), self.slot().offset);
-        // SAFETY: nobody else has it, so it is dropped here and nowhere else. Its place is not looked at afterwards. If
-        // dropping it panics, that is lost.
-        unsafe { ptr::drop_in_place(&raw mut (*slot).value) };
-        let place = self.0.cast::<u8>();
-        if is_cut_from_a_block(layout) {
-            // SAFETY: so many bytes before it is where its block begins, and it counts as cut from it until here.
-            unsafe { Block::give_back(place.sub(offset as usize).cast(), 1) };
-        } else {
-            // SAFETY: it was allocated by itself, with this very layout.
-            unsafe { dealloc(place.as_ptr(), layout) };
-        }
+        // Goes also if dropping the value panics.
+        let _for_all_holders = Weak(self.0);
+        // SAFETY: nobody holds it any more, so it is dropped here and nowhere else, and not looked at afterwards.
+        unsafe { ptr::drop_in_place(&raw mut (*self.0.as_ptr()).value) };
     }
 }
 
@@ -171,6 +204,58 @@ impl<T: ?Sized> Drop for Counted<T> {
     #[inline]
     fn drop(&mut self) {
         if self.slot().holders.fetch_sub(1, Ordering::Release) == 1 {
+            // What the others have done with it comes before its end.
+            fence(Ordering::Acquire);
+            self.end();
+        }
+    }
+}
+
+impl<T: ?Sized> Weak<T> {
+    /// One that holds the value, if anyone does.
+    pub(crate) fn upgrade(&self) -> Option<Counted<T>> {
+        let one_more = |holders: u32| (holders > 0).then(|| holders + 1);
+        let holders = &self.slot().holders;
+        holders.fetch_update(Ordering::Acquire, Ordering::Relaxed, one_more).ok()?;
+        Some(Counted(self.0, PhantomData))
+    }
+
+    fn slot(&self) -> &Slot<T> {
+        // SAFETY: the slot is there as long as this is, though its value may be dropped.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// Gives the place back, which nobody knows any more.
+    fn end(&self) {
+        let (layout, offset) = (Layout::for_value(self.slot()), self.slot().offset);
+        let place = self.0.cast::<u8>();
+        if is_cut_from_a_block(layout) {
+            // SAFETY: so many bytes before it is where its block begins, and it counts as cut from it until here.
+            unsafe { Block::give_back(place.sub(offset.into()).cast(), 1) };
+        } else {
+            // SAFETY: it was allocated by itself, with this very layout.
+            unsafe { dealloc(place.as_ptr(), layout) };
+        }
+    }
+}
+
+impl<T: ?Sized> Clone for Weak<T> {
+    fn clone(&self) -> Self {
+        if self.slot().weak.fetch_add(1, Ordering::Relaxed) > u16::MAX / 2 {
+            process::abort();
+        }
+        Self(self.0)
+    }
+}
+
+impl<T: ?Sized> Drop for Weak<T> {
+    #[inline]
+    fn drop(&mut self) {
+        let weak = &self.slot().weak;
+        // Of the last one nobody can make another; most tasks know but this one.
+        if weak.load(Ordering::Acquire) == 1 {
+            self.end();
+        } else if weak.fetch_sub(1, Ordering::Release) == 1 {
             // What the others have done with it comes before its end.
             fence(Ordering::Acquire);
             self.end();
@@ -248,7 +333,7 @@ impl Drop for AtHand {
 }
 
 /// A place for a slot of this layout, and how far behind the beginning of its block it is.
-fn cut(layout: Layout) -> (NonNull<u8>, u32) {
+fn cut(layout: Layout) -> (NonNull<u8>, u16) {
     let cut = |cutting: &AtHand| {
         let mut block = cutting.0.take();
         let place = block.cut(layout);
@@ -274,7 +359,7 @@ impl Cutting {
     const NOTHING: Self = Self { block: None, used: 0, slots: 0 };
 
     #[inline]
-    fn cut(&mut self, layout: Layout) -> (NonNull<u8>, u32) {
+    fn cut(&mut self, layout: Layout) -> (NonNull<u8>, u16) {
         let mut start = self.used.next_multiple_of(layout.align());
         let block = match self.block {
             Some(block) if start + layout.size() <= BLOCK.size() => block,
@@ -286,7 +371,7 @@ impl Cutting {
         self.used = start + layout.size();
         self.slots += 1;
         // SAFETY: the block is there, since it is open; and the place is inside it, behind all that was cut.
-        (unsafe { block.cast::<u8>().add(start) }, start as u32)
+        (unsafe { block.cast::<u8>().add(start) }, start as u16)
     }
 
     #[inline(never)]
@@ -436,7 +521,7 @@ mod tests {
         let drops = Drops::default();
         let mut one = Counted::new(drops.clone());
         let kept: Counted<dyn Debug + Send + Sync> = {
-            let lent = one.lend(|one| widen!(one => dyn Debug + Send + Sync));
+            let lent = lend!(&one => dyn Debug + Send + Sync);
             (*lent).clone()
         };
         assert!(Counted::get_mut(&mut one).is_none());
@@ -445,6 +530,44 @@ mod tests {
         assert_eq!(drops.so_far(), 0);
         drop(kept);
         assert_eq!(drops.so_far(), 1);
+    }
+
+    #[test]
+    fn who_knows_it_keeps_its_place_and_not_the_value() {
+        let drops = Drops::default();
+        let mut one = Counted::new(drops.clone());
+        let weak = Counted::downgrade(&one);
+        assert!(Counted::get_mut(&mut one).is_none(), "another could come to hold it");
+        drop(weak.clone().upgrade().expect("it is held"));
+
+        drop(one);
+        assert_eq!(drops.so_far(), 1);
+        assert!(weak.upgrade().is_none());
+    }
+
+    #[test]
+    fn who_comes_to_hold_it_meets_whoever_lets_go_last() {
+        const ROUNDS: usize = if cfg!(miri) { 20 } else { 2_000 };
+        for _ in 0..ROUNDS {
+            let drops = Drops::default();
+            let mut one = Counted::new((drops.clone(), 7));
+            let weak = Counted::downgrade(&one);
+            let start = Barrier::new(2);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    start.wait();
+                    let held = weak.upgrade();
+                    drop(weak);
+                    assert!(held.is_none_or(|held| (*held).1 >= 7));
+                });
+                start.wait();
+                if let Some(alone) = Counted::get_mut(&mut one) {
+                    alone.1 += 1;
+                }
+                drop(one);
+            });
+            assert_eq!(drops.so_far(), 1);
+        }
     }
 
     #[test]

@@ -344,10 +344,10 @@ impl<T: Send + 'static> TaskFuture<T> {
         future
     }
 
-    /// How to cancel the task.
+    /// How to cancel the task without keeping it alive.
     pub(crate) fn canceller(&self) -> Canceller {
-        let task = self.cell().clone();
-        Arc::new(move || task.cancel())
+        let task = Counted::downgrade(self.cell());
+        Arc::new(move || task.upgrade().map_or(Cancel::TooLate, |task| task.cancel()))
     }
 }
 

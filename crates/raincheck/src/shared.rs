@@ -12,7 +12,7 @@ use std::{
 use crate::{
     cell::{Cancel, Claim, Watcher},
     context,
-    counted::Counted,
+    counted::{Counted, Weak},
     error::{Outcome, TaskError},
     future::TaskFuture,
     promise::promise,
@@ -49,18 +49,18 @@ struct Common<T> {
     settler: OnceLock<ThreadId>,
     /// Done when the outcome is there.
     there: TaskFuture<()>,
-    source: Counted<dyn Claim<T>>,
+    source: Weak<dyn Claim<T>>,
 }
 
 impl<T: Send + Sync + 'static> Shared<T> {
     pub(crate) fn of(future: TaskFuture<T>) -> Self {
         let (promise, there) = promise();
-        let source = future.cell().clone();
+        let source = Counted::downgrade(future.cell());
         if future.cell().flags().take_cancel_on_drop() {
             // Held by all the readers together, so that the last one to go cancels.
             there.cell().set_cancel_on_drop();
             let source = source.clone();
-            promise.on_cancel(move || source.cancel());
+            promise.on_cancel(move || source.upgrade().map_or(Cancel::TooLate, |source| source.cancel()));
         }
         let common = Arc::new(Common { outcome: OnceLock::new(), settler: OnceLock::new(), there, source });
         let weak = Arc::downgrade(&common);
@@ -82,7 +82,7 @@ impl<T: Send + Sync + 'static> Shared<T> {
 
     /// Runs the task here if this thread may and nobody else has.
     pub(crate) fn help(&self) -> bool {
-        wait::help(&self.common.source)
+        self.common.source.upgrade().is_some_and(|source| wait::help(&source))
     }
 
     /// A look at the task's value, or at why there is none.
@@ -130,7 +130,7 @@ impl<T: Send + Sync + 'static> Shared<T> {
 
     /// Whether a worker has started the task, and it has no outcome yet. Never blocks.
     pub fn is_running(&self) -> bool {
-        self.common.source.is_running()
+        self.common.source.upgrade().is_some_and(|source| source.is_running())
     }
 
     /// Whether the task is done without a value because it was cancelled. Never blocks.
@@ -145,7 +145,11 @@ impl<T: Send + Sync + 'static> Shared<T> {
 
     /// Cancels the task for all its readers; see [`TaskFuture::cancel`].
     pub fn cancel(&self) -> Cancel {
-        if self.is_cancelled() { Cancel::Prevented } else { self.common.source.cancel() }
+        match self.common.source.upgrade() {
+            Some(source) => source.cancel(),
+            None if self.is_cancelled() => Cancel::Prevented,
+            None => Cancel::TooLate,
+        }
     }
 
     /// Has `look` called with the outcome; see [`TaskFuture::on_done`].

@@ -233,9 +233,10 @@ pub(crate) struct TimeLimit {
 impl TimeLimit {
     pub(crate) fn start(limit: Duration, task: &Counted<dyn Inside>, host: Option<Arc<dyn Host>>) -> Outcome<Self> {
         let ring = {
-            let task = task.clone();
+            let task = Counted::downgrade(task);
             let host = host.clone();
             move || {
+                let Some(task) = task.upgrade() else { return };
                 if let Some(host) = &host {
                     host.blocked();
                 }

@@ -14,8 +14,8 @@ use std::{
 };
 
 use raincheck::{
-    Cancel, CompletionQueue, Outcome, Promise, TaskError, TaskFuture, Until, all, all_settled, any, as_completed,
-    promise, race, wait, wait_timeout,
+    Cancel, CompletionQueue, Event, Executor, Moment, Options, Outcome, Promise, TaskError, TaskFuture, ThreadPool,
+    Until, all, all_settled, any, as_completed, promise, race, wait, wait_timeout,
 };
 
 const TOO_LONG: Duration = Duration::from_secs(30);
@@ -921,4 +921,35 @@ fn what_was_to_reach_the_work_may_ask_for_the_future_as_it_goes() {
     });
 
     assert_eq!(hears.recv_timeout(TOO_LONG), Ok(Cancel::Prevented));
+}
+
+#[test]
+fn the_observer_goes_with_its_task_though_readers_stay() {
+    let (tell, told) = mpsc::channel();
+    let pool = ThreadPool::new(1);
+    let observed = Options::new().observer(move |event: &Event| tell.send(event.moment).unwrap());
+    let shared = pool.with(observed).submit(|| 1).shared();
+    shared.wait();
+    drop(pool);
+
+    let last = told.recv_timeout(TOO_LONG).into_iter().chain(told.iter()).last();
+
+    assert!(matches!(last, Some(Moment::Finished(_))), "{last:?}");
+    assert_eq!(shared.result(), Ok(1));
+}
+
+#[test]
+fn who_waits_for_a_task_beside_what_its_observer_owes_is_told_that_this_will_not_come() {
+    let pool = ThreadPool::new(1);
+    let (owed, half) = promise::<u8>();
+    let (go, gate) = mpsc::channel::<()>();
+    let observed = Options::new().observer(move |_: &Event| {
+        let _owed = &owed;
+    });
+    let task = pool.with(observed).submit(move || gate.recv().is_ok());
+
+    let both = task.zip(half);
+    go.send(()).unwrap();
+
+    assert!(matches!(both.result_timeout(TOO_LONG), Ok(Err(TaskError::WorkerLost { .. }))));
 }

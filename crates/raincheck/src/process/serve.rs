@@ -36,7 +36,7 @@ use crate::{
     carry::{self, Entry, Order, Steps},
     cell::{Flags, Inside, OnCancel},
     context::{self, Home, Host, State},
-    counted::{Counted, widen},
+    counted::{Counted, lend},
     error::Outcome,
     event::Lane,
     panics,
@@ -639,7 +639,8 @@ impl Worker {
         if self.line.page.asked_to_stop() == frame.task {
             desk.stop();
         }
-        let outcome = context::inside(&desk.lend(|desk| widen!(desk => dyn Inside)), || {
+        let inside = lend!(&desk => dyn Inside);
+        let outcome = context::inside(&inside, || {
             let group = Group {
                 line: &self.line,
                 task: frame.task,
