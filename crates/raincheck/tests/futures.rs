@@ -932,9 +932,16 @@ fn the_observer_goes_with_its_task_though_readers_stay() {
     shared.wait();
     drop(pool);
 
-    let last = told.recv_timeout(TOO_LONG).into_iter().chain(told.iter()).last();
+    let mut last = None;
+    let end = loop {
+        match told.recv_timeout(TOO_LONG) {
+            Ok(moment) => last = Some(moment),
+            Err(end) => break end,
+        }
+    };
 
     assert!(matches!(last, Some(Moment::Finished(_))), "{last:?}");
+    assert_eq!(end, mpsc::RecvTimeoutError::Disconnected);
     assert_eq!(shared.result(), Ok(1));
 }
 
