@@ -215,19 +215,27 @@ impl<T: ?Sized> Weak<T> {
     /// One that holds the value, if anyone does.
     pub(crate) fn upgrade(&self) -> Option<Counted<T>> {
         let one_more = |holders: u32| (holders > 0).then(|| holders + 1);
-        let holders = &self.slot().holders;
-        holders.fetch_update(Ordering::Acquire, Ordering::Relaxed, one_more).ok()?;
+        self.holders().fetch_update(Ordering::Acquire, Ordering::Relaxed, one_more).ok()?;
         Some(Counted(self.0, PhantomData))
     }
 
-    fn slot(&self) -> &Slot<T> {
-        // SAFETY: the slot is there as long as this is, though its value may be dropped.
-        unsafe { self.0.as_ref() }
+    // The value itself is none of its business: it may just be dropped.
+
+    fn holders(&self) -> &AtomicU32 {
+        // SAFETY: the slot is there as long as this is.
+        unsafe { &(*self.0.as_ptr()).holders }
+    }
+
+    fn weak(&self) -> &AtomicU16 {
+        // SAFETY: as above.
+        unsafe { &(*self.0.as_ptr()).weak }
     }
 
     /// Gives the place back, which nobody knows any more.
     fn end(&self) {
-        let (layout, offset) = (Layout::for_value(self.slot()), self.slot().offset);
+        // SAFETY: as above, and nobody else has to do with it.
+        let slot = unsafe { self.0.as_ref() };
+        let (layout, offset) = (Layout::for_value(slot), slot.offset);
         let place = self.0.cast::<u8>();
         if is_cut_from_a_block(layout) {
             // SAFETY: so many bytes before it is where its block begins, and it counts as cut from it until here.
@@ -241,7 +249,7 @@ impl<T: ?Sized> Weak<T> {
 
 impl<T: ?Sized> Clone for Weak<T> {
     fn clone(&self) -> Self {
-        if self.slot().weak.fetch_add(1, Ordering::Relaxed) > u16::MAX / 2 {
+        if self.weak().fetch_add(1, Ordering::Relaxed) > u16::MAX / 2 {
             process::abort();
         }
         Self(self.0)
@@ -251,11 +259,10 @@ impl<T: ?Sized> Clone for Weak<T> {
 impl<T: ?Sized> Drop for Weak<T> {
     #[inline]
     fn drop(&mut self) {
-        let weak = &self.slot().weak;
         // Of the last one nobody can make another; most tasks know but this one.
-        if weak.load(Ordering::Acquire) == 1 {
+        if self.weak().load(Ordering::Acquire) == 1 {
             self.end();
-        } else if weak.fetch_sub(1, Ordering::Release) == 1 {
+        } else if self.weak().fetch_sub(1, Ordering::Release) == 1 {
             // What the others have done with it comes before its end.
             fence(Ordering::Acquire);
             self.end();
