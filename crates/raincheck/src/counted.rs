@@ -138,11 +138,7 @@ impl<T: ?Sized> Counted<T> {
     }
 
     pub(crate) fn downgrade(this: &Self) -> Weak<T> {
-        // Few are made of one task. Were they so many, its place would be given back too early.
-        if this.slot().weak.fetch_add(1, Ordering::Relaxed) > u16::MAX / 2 {
-            process::abort();
-        }
-        Weak(this.0)
+        Weak::one_more(this.0)
     }
 
     /// The value, if nobody else holds it or could come to.
@@ -168,9 +164,7 @@ impl<T: ?Sized> Counted<T> {
         // SAFETY: nobody holds it any more, so it is dropped here and nowhere else, and not looked at afterwards.
         unsafe { ptr::drop_in_place(&raw mut (*self.0.as_ptr()).value) };
     }
-}
 
-impl<T: ?Sized> Counted<T> {
     /// The same as what it is, if that is a `U`. `as_any` is the value itself and no part of it.
     pub(crate) fn downcast<U: Any>(self, as_any: impl FnOnce(&T) -> &dyn Any) -> Option<Counted<U>> {
         let value = as_any(&self).downcast_ref::<U>()?;
@@ -212,6 +206,16 @@ impl<T: ?Sized> Drop for Counted<T> {
 }
 
 impl<T: ?Sized> Weak<T> {
+    /// Another one, beside that or the holder by which the slot is known to be there.
+    fn one_more(slot: NonNull<Slot<T>>) -> Self {
+        let this = Self(slot);
+        // Few are made of one task. Were they so many, its place would be given back too early.
+        if this.weak().fetch_add(1, Ordering::Relaxed) > u16::MAX / 2 {
+            process::abort();
+        }
+        this
+    }
+
     /// One that holds the value, if anyone does.
     pub(crate) fn upgrade(&self) -> Option<Counted<T>> {
         let one_more = |holders: u32| (holders > 0).then(|| holders + 1);
@@ -249,10 +253,7 @@ impl<T: ?Sized> Weak<T> {
 
 impl<T: ?Sized> Clone for Weak<T> {
     fn clone(&self) -> Self {
-        if self.weak().fetch_add(1, Ordering::Relaxed) > u16::MAX / 2 {
-            process::abort();
-        }
-        Self(self.0)
+        Self::one_more(self.0)
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use raincheck::{Executor, ProcessPool};
 
-use crate::{Meeting, TOO_LONG, assert_gone, claim, is_gone, is_there};
+use crate::{Meeting, TOO_LONG, assert_gone, claim, is_gone, is_there, wait_until_open};
 
 /// Leaves its number in a file, and stays.
 const STAY: &str = r#"echo $$ > "$0" && exec sleep 40"#;
@@ -51,11 +51,7 @@ fn breed(folder: &Path, then: &str) {
     for mut command in commands {
         command.spawn().unwrap();
     }
-    let start = Instant::now();
-    while !folder.join("open").exists() {
-        assert!(start.elapsed() < TOO_LONG, "nobody came");
-        thread::sleep(Duration::from_millis(1));
-    }
+    wait_until_open(folder);
     match then {
         "crash" => std::process::abort(),
         "return" => {}

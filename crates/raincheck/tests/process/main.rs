@@ -86,12 +86,17 @@ impl Drop for Meeting {
 #[raincheck::task]
 fn meet(folder: &Path, name: u32) -> u32 {
     fs::write(folder.join(name.to_string()), std::process::id().to_string()).unwrap();
+    wait_until_open(folder);
+    name
+}
+
+/// Waits, in another process than the one that opens it.
+fn wait_until_open(folder: &Path) {
     let start = Instant::now();
     while !folder.join("open").exists() {
         assert!(start.elapsed() < TOO_LONG, "the meeting was never opened");
         thread::sleep(Duration::from_millis(1));
     }
-    name
 }
 
 /// Whether a process is there, and no zombie that whoever has it now will reap.

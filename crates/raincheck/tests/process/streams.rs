@@ -4,14 +4,12 @@ use std::{
     fs,
     io::{self, Read, Write},
     path::PathBuf,
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    process::{Command, Stdio},
 };
 
 use raincheck::{Executor, ProcessPool};
 
-use crate::{Meeting, TOO_LONG, area, claim};
+use crate::{Meeting, TOO_LONG, area, claim, wait_until_open};
 
 const TASKS: u32 = 20;
 /// More than a pipe or a socket holds.
@@ -90,10 +88,7 @@ fn a_host_whose_stderr_nobody_reads() {
         assert_eq!(claim(patient), Ok(()));
     }
     // At its end it waits for no reader that pauses, as this one may on a loaded machine.
-    let start = Instant::now();
-    while !meeting.join("open").exists() && start.elapsed() < TOO_LONG {
-        thread::sleep(Duration::from_millis(1));
-    }
+    wait_until_open(&meeting);
     assert!(pool.shutdown_timeout(TOO_LONG));
 }
 
@@ -102,22 +97,6 @@ fn start_host(meeting: &Meeting) -> Command {
     host.args(["--ignored", "--nocapture", "--exact", "streams::a_host_whose_stderr_nobody_reads"]);
     host.env("MEETING", meeting.path()).stdout(Stdio::null()).stderr(Stdio::piped());
     host
-}
-
-#[track_caller]
-fn wait_for_end(host: &mut Child) {
-    let start = Instant::now();
-    let status = loop {
-        match host.try_wait().unwrap() {
-            Some(status) => break status,
-            None if start.elapsed() > TOO_LONG => {
-                host.kill().unwrap();
-                panic!("it hangs");
-            }
-            None => thread::sleep(Duration::from_millis(1)),
-        }
-    };
-    assert!(status.success(), "{status}");
 }
 
 #[test]
@@ -133,7 +112,7 @@ fn workers_that_write_where_nobody_reads_hold_up_nobody_else_and_go_on_when_some
         said += piece[..count].iter().filter(|byte| **byte == b'~').count();
     }
     meeting.open();
-    wait_for_end(&mut host);
+    assert!(host.wait().unwrap().success());
     assert_eq!(said, MUCH);
 }
 
@@ -157,7 +136,7 @@ fn what_the_dead_have_written_and_nobody_read_is_left_out_and_counted() {
     }
     meeting.open();
 
-    wait_for_end(&mut host);
+    assert!(host.wait().unwrap().success());
     stderr.read_to_end(&mut said).unwrap();
     let written = said.iter().filter(|byte| **byte == b'~').count();
     assert_eq!(written + notice(&said).unwrap(), DEATHS * LAST_WORDS);
