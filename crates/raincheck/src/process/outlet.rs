@@ -28,7 +28,7 @@ enum Writer {
     None,
     /// It waits for more.
     Rests,
-    /// It writes, and wrote the last piece then.
+    /// It writes, or has been called to, and began with the last piece then.
     Writes(Instant),
 }
 
@@ -48,7 +48,7 @@ const MOST: usize = 1024 * 1024;
 const PIECE: usize = 4096;
 
 /// Who takes no piece for so long is not waited for.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long the thread that writes waits for more.
 const REST: Duration = Duration::from_millis(100);
@@ -79,6 +79,10 @@ pub(super) fn put(bytes: &[u8]) {
         outlet.waiting.extend_from_slice(bytes);
     }
     outlet.has_writer();
+    if matches!(outlet.writer, Writer::Rests) {
+        // Whoever waits for what is written waits for it from here on, and not from when it has woken.
+        outlet.writer = Writer::Writes(Instant::now());
+    }
     drop(outlet);
     CHANGED.notify_all();
 }
