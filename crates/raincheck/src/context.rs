@@ -14,13 +14,13 @@ use crate::{
     counted::{Counted, View, lend},
     event::Lane,
     panics::Stop,
-    sync::{Lasting, thread_local},
+    sync::{Lasting, LocalKey, thread_local},
     trampoline,
 };
 
 thread_local! {
     static WORKER: RefCell<Lasting<Option<Worker>>> = const { RefCell::new(Lasting::new(None)) };
-    static TASK: RefCell<Option<View<'static, dyn Inside>>> = const { RefCell::new(None) };
+    static TASK: RefCell<Option<Around>> = const { RefCell::new(None) };
     static DEPTH: Cell<usize> = const { Cell::new(0) };
     static AWAITS: Cell<bool> = const { Cell::new(false) };
 }
@@ -39,6 +39,9 @@ struct Worker {
     lane: Lane,
     state: Option<State>,
 }
+
+/// The task that a thread is inside, which is there for as long as that lasts.
+pub(crate) type Around = View<'static, dyn Inside>;
 
 /// What a worker keeps from task to task.
 pub(crate) type State = Box<dyn Any + Send>;
@@ -248,19 +251,35 @@ pub(crate) fn task() -> Option<Counted<dyn Inside>> {
     TASK.with_borrow(|task| task.as_deref().cloned())
 }
 
+/// Calls `work` with the task that this thread is inside, without counting it.
+pub(crate) fn with_task<R>(work: impl FnOnce(Option<&Counted<dyn Inside>>) -> R) -> R {
+    // It is there for as long as this thread is inside it, which is for longer than this call.
+    let around = TASK.with_borrow(Clone::clone);
+    work(around.as_deref())
+}
+
 /// Calls `work` with this thread inside `task`; afterwards it is inside what it was before.
-#[expect(unsafe_code, reason = "what lives for ever is no place for what is lent")]
 pub(crate) fn inside<R>(task: &Counted<dyn Inside>, work: impl FnOnce() -> R) -> R {
-    struct Before(Option<View<'static, dyn Inside>>);
+    within(&TASK, task, work)
+}
+
+/// Calls `work` with `task` in this place, where afterwards stands what stood there before.
+#[expect(unsafe_code, reason = "what lives for ever is no place for what is lent")]
+pub(crate) fn within<R>(
+    place: &'static LocalKey<RefCell<Option<Around>>>,
+    task: &Counted<dyn Inside>,
+    work: impl FnOnce() -> R,
+) -> R {
+    struct Before(&'static LocalKey<RefCell<Option<Around>>>, Option<Around>);
     impl Drop for Before {
         fn drop(&mut self) {
-            TASK.with_borrow_mut(|task| *task = self.0.take());
+            self.0.with_borrow_mut(|task| *task = self.1.take());
         }
     }
     let task = lend!(task => dyn Inside);
     // SAFETY: it is there as long as `work` runs, and then no longer, also if that panics.
     let task = unsafe { task.for_ever() };
-    let _before = Before(TASK.with_borrow_mut(|inside| inside.replace(task)));
+    let _before = Before(place, place.with_borrow_mut(|around| around.replace(task)));
     work()
 }
 

@@ -86,7 +86,6 @@ unsafe impl<T: ?Sized + Send + Sync> Sync for Weak<T> {}
 impl<T: ?Sized> Unpin for Counted<T> {}
 
 impl<T> Counted<T> {
-    #[cfg(any(test, all(feature = "process", unix)))]
     pub(crate) fn new(value: T) -> Self {
         Self(held_by(1, value), PhantomData)
     }
@@ -279,6 +278,12 @@ impl<T: ?Sized> View<'_, T> {
     /// It is not used after that is gone.
     pub(crate) unsafe fn for_ever(self) -> View<'static, T> {
         View(self.0, PhantomData)
+    }
+}
+
+impl<T: ?Sized> Clone for View<'_, T> {
+    fn clone(&self) -> Self {
+        Self(ManuallyDrop::new(Counted(self.0.0, PhantomData)), PhantomData)
     }
 }
 

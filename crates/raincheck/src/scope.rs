@@ -13,7 +13,6 @@ use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     process,
-    sync::Arc,
     time::Duration,
 };
 
@@ -21,12 +20,12 @@ use std::{
 use crate::sync::LocalRefCell as _;
 use crate::{
     cell::{Cancel, Claim, Inside},
-    context,
-    counted::Counted,
+    context::{self, Around},
+    counted::{Counted, widen},
     error::Outcome,
     executor::InProcess,
     future::TaskFuture,
-    sync::{self, AtomicUsize, Lasting, Mutex, NOT_POISONED, Ordering, Thread, lock, spin, thread_local},
+    sync::{self, AtomicUsize, Brief, Mutex, Ordering, Thread, lock, spin, thread_local},
     task::{self, ClosureBody},
     wait,
 };
@@ -36,7 +35,7 @@ pub struct Scope<'scope, 'env: 'scope> {
     submit: &'scope (dyn Fn(Job) -> TaskFuture<()> + Sync),
     /// Whether the scope's thread is a worker of the same executor, which may have to run the tasks itself.
     is_at_home: bool,
-    tasks: Arc<Tasks>,
+    tasks: Counted<Tasks>,
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
 }
@@ -47,7 +46,7 @@ pub struct Scope<'scope, 'env: 'scope> {
 #[must_use = "a future that is dropped lets its task run on, but its outcome is lost"]
 pub struct ScopedFuture<'scope, T> {
     done: TaskFuture<()>,
-    value: Arc<Mutex<Option<T>>>,
+    value: Counted<dyn Hold<T> + 'scope>,
     scope: PhantomData<&'scope ()>,
 }
 
@@ -57,9 +56,9 @@ struct Tasks {
     latch: AtomicUsize,
     waiting: Mutex<Option<Thread>>,
     /// Those that nobody was seen to have started; kept only by a worker of the executor.
-    own: Mutex<OwnTasks>,
+    own: Brief<OwnTasks>,
     /// Of the scope around this one, if that stands open inside the same task.
-    outer: Option<Arc<Tasks>>,
+    outer: Option<Counted<Tasks>>,
 }
 
 const JOB: usize = 2;
@@ -74,16 +73,21 @@ struct OwnTasks {
     last: Option<OwnTask>,
 }
 
-/// The innermost scope that stands open inside a running task of a scope: the task does not end before it does.
+/// What stands open inside a running task of a scope: the task does not end before it does.
 ///
-/// So whoever waits for the task may run what the scope waits for. It waits for that as it is, so that no stranger's
+/// So whoever waits for the task may run what that waits for. It waits for that as it is, so that no stranger's
 /// task gets onto its stack.
 #[derive(Default)]
-pub(crate) struct Open(Mutex<Option<Arc<Tasks>>>);
+pub(crate) struct Open {
+    /// The innermost of the scopes that it has opened.
+    scope: Brief<Option<Counted<Tasks>>>,
+    /// Another scope's task that its thread runs while it waits: so it waits for what that has open, too.
+    inner: Brief<Option<Around>>,
+}
 
 thread_local! {
     /// The scope's task that this thread is inside, also if others are inside that.
-    static INSIDE: RefCell<Lasting<Option<Counted<dyn Inside>>>> = const { RefCell::new(Lasting::new(None)) };
+    static INSIDE: RefCell<Option<Around>> = const { RefCell::new(None) };
 }
 
 /// Runs `work`, and returns when all tasks are done that it and they have submitted.
@@ -123,34 +127,30 @@ impl<'scope> Scope<'scope, '_> {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        let value = Arc::new(Mutex::new(None));
-        let keep = Arc::clone(&value);
-        let work: Box<dyn FnOnce() + Send + 'scope> = Box::new(move || {
-            let value = work();
-            *lock(&keep) = Some(value);
-        });
-        // SAFETY: only the lifetime changes. The box is dropped, called or not, before the job's `Done` is, and this
-        // scope does not end before that: `scope` waits on the latch in every case, and `Stay` lets nothing past.
-        let work =
-            unsafe { mem::transmute::<Box<dyn FnOnce() + Send + 'scope>, Box<dyn FnOnce() + Send + 'static>>(work) };
-        let done = (self.submit)(Job { work, done: Done::open(&self.tasks) });
+        let (work, value) = Counted::pair(Loan(Brief::new(Stage::Work(work))));
+        let work = widen!(work => dyn Perform + 'scope);
+        // SAFETY: only the lifetime changes. The job gives up the work, and what it has of its value, before its `Done` is
+        // dropped, and this scope does not end before that: `scope` waits on the latch in every case, and `Stay` lets
+        // nothing past.
+        let work = unsafe { mem::transmute::<Counted<dyn Perform + 'scope>, Counted<dyn Perform + 'static>>(work) };
+        let done = (self.submit)(Job { work, _done: Done::open(&self.tasks) });
         if self.is_at_home {
-            lock(&self.tasks.own).push_back(done.cell().clone());
+            self.tasks.own.lock().push_back(done.cell().clone());
         }
-        ScopedFuture { done, value, scope: PhantomData }
+        ScopedFuture { done, value: widen!(value => dyn Hold<T> + 'scope), scope: PhantomData }
     }
 }
 
 impl Tasks {
     /// The tasks of a scope that begins.
-    fn open(is_at_home: bool) -> Arc<Self> {
+    fn open(is_at_home: bool) -> Counted<Self> {
         let new = |outer| {
-            Arc::new(Self { latch: AtomicUsize::new(0), waiting: Mutex::default(), own: Mutex::default(), outer })
+            Counted::new(Self { latch: AtomicUsize::new(0), waiting: Mutex::default(), own: Brief::default(), outer })
         };
         let opened = look_inside(is_at_home, |open| {
-            let mut innermost = lock(&open.0);
+            let mut innermost = open.scope.lock();
             let tasks = new(innermost.take());
-            *innermost = Some(Arc::clone(&tasks));
+            *innermost = Some(tasks.clone());
             tasks
         });
         opened.unwrap_or_else(|| new(None))
@@ -158,7 +158,7 @@ impl Tasks {
 
     /// Ends the scope, all of whose tasks are done.
     fn close(&self, is_at_home: bool) {
-        look_inside(is_at_home, |open| lock(&open.0).clone_from(&self.outer));
+        look_inside(is_at_home, |open| mem::replace(&mut *open.scope.lock(), self.outer.clone()));
     }
 
     /// Runs here what nobody has started, if this is one of the executor's own workers, and then what keeps those
@@ -166,7 +166,7 @@ impl Tasks {
     fn help(&self) {
         let mut started = Vec::new();
         // One at a time, since each may submit more.
-        while let Some(task) = { lock(&self.own).pop_back() } {
+        while let Some(task) = { self.own.lock().pop_back() } {
             if !task.flags().is_done() && !wait::help(&task) && !task.flags().is_done() {
                 started.push(task);
             }
@@ -239,7 +239,7 @@ impl Open {
     }
 
     fn next(&self) -> Option<OwnTask> {
-        self.outermost().and_then(|tasks| lock(&tasks.own).pop_front())
+        self.outermost().and_then(|tasks| tasks.own.lock().pop_front())
     }
 
     /// Whether there may be something to run.
@@ -248,15 +248,18 @@ impl Open {
     }
 
     /// The outermost of the scopes that have something left.
-    fn outermost(&self) -> Option<Arc<Tasks>> {
-        let (mut scope, mut found) = (lock(&self.0).clone(), None);
+    fn outermost(&self) -> Option<Counted<Tasks>> {
+        let (mut scope, mut found) = (self.scope.lock().clone(), None);
         while let Some(tasks) = scope {
             scope = tasks.outer.clone();
-            if !lock(&tasks.own).is_empty() {
+            if !tasks.own.lock().is_empty() {
                 found = Some(tasks);
             }
         }
-        found
+        found.or_else(|| {
+            let inner = self.inner.lock().as_deref().cloned();
+            inner?.open()?.outermost()
+        })
     }
 }
 
@@ -266,9 +269,7 @@ impl<T> ScopedFuture<'_, T> {
     pub fn result(self) -> Outcome<T> {
         self.help();
         self.done.result()?;
-        // The task has let go of it.
-        let value = Arc::into_inner(self.value).and_then(|value| value.into_inner().expect(NOT_POISONED));
-        Ok(value.expect("a task that has returned has left its value"))
+        Ok(self.value.take().expect("a task that has returned has left its value"))
     }
 
     /// Blocks until the task is done.
@@ -302,40 +303,111 @@ impl<T> ScopedFuture<'_, T> {
 
 /// A task's work, and the word that it is done; dropped in this order.
 struct Job {
-    work: Box<dyn FnOnce() + Send>,
-    done: Done,
+    work: Counted<dyn Perform>,
+    _done: Done,
 }
 
 impl Job {
     fn run(self) {
-        let Self { work, done } = self;
-        // Dropped last, also if the work panics.
-        let _done = done;
-        let _outer = Outer(replace_inside(context::task()));
-        work();
+        context::with_task(|task| inside(task.expect("a job is run inside its task"), || self.work.perform()));
     }
 }
 
-/// What this thread was inside before. It is again when this is dropped.
-struct Outer(Option<Counted<dyn Inside>>);
-
-impl Drop for Outer {
+impl Drop for Job {
     fn drop(&mut self) {
-        drop(replace_inside(self.0.take()));
+        self.work.give_up();
     }
 }
 
-fn replace_inside(next: Option<Counted<dyn Inside>>) -> Option<Counted<dyn Inside>> {
-    INSIDE.with_borrow_mut(|task| mem::replace(&mut **task, next))
+/// What a task does, and then its value, both of which may borrow.
+struct Loan<F, T>(Brief<Stage<F, T>>);
+
+enum Stage<F, T> {
+    /// Left when it is performed or given up.
+    Work(F),
+    /// Left when the caller takes it.
+    Value(T),
+    Nothing,
+}
+
+/// A loan as the job sees it.
+trait Perform: Send + Sync {
+    /// Does the work, and leaves its value.
+    fn perform(&self);
+    /// Drops the work if it was not done.
+    fn give_up(&self);
+}
+
+/// A loan as the caller sees it.
+trait Hold<T>: Send + Sync {
+    fn take(&self) -> Option<T>;
+}
+
+impl<F, T> Loan<F, T> {
+    fn take_work(&self) -> Option<F> {
+        let mut stage = self.0.lock();
+        match *stage {
+            Stage::Work(_) => match mem::replace(&mut *stage, Stage::Nothing) {
+                Stage::Work(work) => Some(work),
+                _ => unreachable!("the stage was just seen to be work"),
+            },
+            Stage::Value(_) | Stage::Nothing => None,
+        }
+    }
+}
+
+impl<F: FnOnce() -> T + Send, T: Send> Perform for Loan<F, T> {
+    fn perform(&self) {
+        let work = self.take_work().expect("a job is run once");
+        let value = work();
+        *self.0.lock() = Stage::Value(value);
+    }
+
+    fn give_up(&self) {
+        drop(self.take_work());
+    }
+}
+
+impl<F: Send, T: Send> Hold<T> for Loan<F, T> {
+    fn take(&self) -> Option<T> {
+        match mem::replace(&mut *self.0.lock(), Stage::Nothing) {
+            Stage::Value(value) => Some(value),
+            Stage::Work(_) | Stage::Nothing => None,
+        }
+    }
+}
+
+/// Calls `work` with this thread inside a scope's task, which is seen by whoever waits for the one around it.
+fn inside<R>(task: &Counted<dyn Inside>, work: impl FnOnce() -> R) -> R {
+    struct Seen(Option<Around>);
+    impl Seen {
+        fn see(&self, task: Option<Around>) {
+            if let Some(open) = self.0.as_ref().and_then(|outer| outer.open()) {
+                *open.inner.lock() = task;
+            }
+        }
+    }
+    impl Drop for Seen {
+        fn drop(&mut self) {
+            self.see(None);
+        }
+    }
+
+    let outer = INSIDE.with_borrow(Clone::clone);
+    context::within(&INSIDE, task, || {
+        let seen = Seen(outer);
+        seen.see(INSIDE.with_borrow(Clone::clone));
+        work()
+    })
 }
 
 /// Says, when it is dropped, that nothing is left of a job that borrows.
-struct Done(Arc<Tasks>);
+struct Done(Counted<Tasks>);
 
 impl Done {
-    fn open(tasks: &Arc<Tasks>) -> Self {
+    fn open(tasks: &Counted<Tasks>) -> Self {
         tasks.latch.fetch_add(JOB, Ordering::Relaxed);
-        Self(Arc::clone(tasks))
+        Self(tasks.clone())
     }
 }
 

@@ -12,7 +12,7 @@ pub(crate) use std::{
         Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
-    thread::{JoinHandle, Thread, current, park, park_timeout},
+    thread::{JoinHandle, LocalKey, Thread, current, park, park_timeout},
     thread_local,
 };
 
@@ -22,7 +22,7 @@ pub(crate) use loom::{
         Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
-    thread::{JoinHandle, Thread, current, park},
+    thread::{JoinHandle, LocalKey, Thread, current, park},
 };
 
 #[cfg(all(test, raincheck_loom))]

@@ -35,8 +35,8 @@ use crate::{
     queue::{Lanes, Queue},
     setup::{Full, Setup, setup_methods, worker_methods},
     sync::{
-        Apart, AtomicBool, Brief, Condvar, JoinHandle, Mutex, MutexGuard, NOT_POISONED, Ordering, elapsed, is_finished,
-        linger, lock, spawn, spin, wait_while,
+        self, Apart, AtomicBool, Brief, Condvar, JoinHandle, Mutex, MutexGuard, NOT_POISONED, Ordering, Thread,
+        elapsed, is_finished, linger, lock, spawn, spin, wait_while,
     },
     task::Task,
 };
@@ -116,7 +116,6 @@ impl ThreadPoolBuilder {
             threads: Mutex::default(),
             wanted: AtomicBool::new(true),
             crowded: AtomicBool::new(false),
-            call: Condvar::new(),
             room: Condvar::new(),
             ended: Condvar::new(),
         });
@@ -142,8 +141,6 @@ struct Core {
     wanted: AtomicBool,
     /// Whether there are more threads awake than places, so that one should step aside.
     crowded: AtomicBool,
-    /// A thread that sleeps has been called, or none will be any more.
-    call: Condvar,
     /// There is room in a bounded queue.
     room: Condvar,
     /// The last thread has ended.
@@ -182,8 +179,9 @@ struct Threads {
     all: usize,
     /// Those that wait inside a task, and have given up their place.
     blocked: isize,
-    /// Those that sleep, and have not been called.
-    sleeping: usize,
+    /// Those that sleep, and have not been called. The last to fall asleep is called first: its caches are the warmest,
+    /// and the few that are needed stay where they are, each on a processor of its own.
+    asleep: Vec<Thread>,
     /// Those that have run out of work, and look a little longer before they sleep.
     looking: usize,
     /// Those that take no more work and are about to end.
@@ -201,7 +199,7 @@ struct Threads {
 /// What is to be done so that work does not wait for nothing, once the locks are free.
 enum Call {
     Nobody,
-    Sleeper,
+    Sleeper(Thread),
     New(usize),
 }
 
@@ -263,17 +261,16 @@ impl Waiting {
 impl Threads {
     /// How many threads have a place: they have a task, or are about to look for one.
     fn awake(&self) -> isize {
-        (self.all - self.sleeping - self.leaving) as isize - self.blocked
+        (self.all - self.asleep.len() - self.leaving) as isize - self.blocked
     }
 
     /// Calls a thread to a place that is free, if nobody is on the way to it.
     fn call(&mut self, workers: usize) -> Call {
         if !self.are_wanted(workers) {
             Call::Nobody
-        } else if self.sleeping > 0 {
-            self.sleeping -= 1;
+        } else if let Some(thread) = self.asleep.pop() {
             self.called += 1;
-            Call::Sleeper
+            Call::Sleeper(thread)
         } else {
             self.all += 1;
             Call::New(self.lanes.take())
@@ -325,7 +322,7 @@ impl Core {
     fn make(&self, call: Call) {
         match call {
             Call::Nobody => {}
-            Call::Sleeper => self.call.notify_one(),
+            Call::Sleeper(thread) => thread.unpark(),
             Call::New(lane) => self.start(lane),
         }
     }
@@ -373,8 +370,12 @@ impl Core {
 
     /// Tells everyone who waits that nothing more will come.
     fn end(&self) {
-        lock(&self.threads).ending = true;
-        self.call.notify_all();
+        let asleep = {
+            let mut threads = lock(&self.threads);
+            threads.ending = true;
+            threads.asleep.clone()
+        };
+        asleep.iter().for_each(Thread::unpark);
         self.room.notify_all();
         // There may be no thread that could say so.
         self.ended.notify_all();
@@ -523,12 +524,12 @@ impl Core {
                 return true;
             }
         }
-        threads.sleeping += 1;
+        threads.asleep.push(sync::current());
         self.note(&threads);
         // From here on whoever queues a task knows that this thread must be called for it; one may be queued before.
         let is_needed = threads.awake() < self.setup.workers as isize && self.has_work();
         if is_needed || threads.ending {
-            threads.sleeping -= 1;
+            threads.asleep.pop();
             threads.leaving += usize::from(!is_needed);
             self.note(&threads);
             return is_needed;
@@ -537,28 +538,31 @@ impl Core {
     }
 
     /// Sleeps until called. `false` when the thread is to end, as one more than the workers that was not needed.
-    fn sleep(&self, mut threads: MutexGuard<'_, Threads>) -> bool {
+    fn sleep<'a>(&'a self, mut threads: MutexGuard<'a, Threads>) -> bool {
+        let this = sync::current().id();
         let is_spare = threads.all > self.setup.workers;
         let until = Instant::now() + SPARE_TIME;
         loop {
-            if threads.called > 0 {
+            let Some(place) = threads.asleep.iter().position(|thread| thread.id() == this) else {
                 threads.called -= 1;
                 self.note(&threads);
                 return true;
-            }
+            };
             let rest = until.saturating_duration_since(Instant::now());
             if threads.ending || is_spare && rest.is_zero() {
-                threads.sleeping -= 1;
+                threads.asleep.remove(place);
                 // Its place is free from now on, however long it takes to end.
                 threads.leaving += usize::from(!threads.ending);
                 self.note(&threads);
                 return threads.ending;
             }
-            threads = if is_spare {
-                self.call.wait_timeout(threads, rest).expect(NOT_POISONED).0
+            drop(threads);
+            if is_spare {
+                sync::park_timeout(rest);
             } else {
-                self.call.wait(threads).expect(NOT_POISONED)
-            };
+                sync::park();
+            }
+            threads = lock(&self.threads);
         }
     }
 

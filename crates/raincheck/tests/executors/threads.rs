@@ -237,6 +237,40 @@ fn a_worker_that_waits_for_a_scopes_task_runs_what_that_waits_for() {
     assert_eq!(claim(waiter), Ok((true, true)));
 }
 
+/// And so it does where that one runs, while it waits itself, another task that waits.
+#[test]
+fn a_worker_that_waits_for_a_scopes_task_runs_what_a_task_inside_that_waits_for() {
+    let pool = ThreadPool::new(2);
+    let inner = pool.handle();
+    let (share, shared) = mpsc::channel();
+    let (run, has_run) = mpsc::channel();
+
+    let waiter = pool.submit(move || {
+        let inner = &inner;
+        inner.scope(move |scope| {
+            let outer = scope.submit(move || {
+                inner.scope(move |scope| {
+                    // Nobody else has time for it, so it is run here.
+                    let between = scope.submit(move || {
+                        inner.scope(move |scope| {
+                            let task = scope.submit(move || run.send(thread::current().id()).unwrap());
+                            share.send(()).unwrap();
+                            let by = has_run.recv().unwrap();
+                            task.result().unwrap();
+                            by
+                        })
+                    });
+                    between.result().unwrap()
+                })
+            });
+            shared.recv().unwrap();
+            outer.result().unwrap() == thread::current().id()
+        })
+    });
+
+    assert_eq!(claim(waiter), Ok(true));
+}
+
 /// In a process of its own, which has no memory for another thread.
 #[cfg(target_os = "linux")]
 #[test]
