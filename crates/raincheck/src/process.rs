@@ -19,6 +19,8 @@ mod kin;
 mod life;
 mod limits;
 mod link;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod meter;
 mod outlet;
 mod page;
 mod poller;
@@ -225,13 +227,20 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Gives each task so much processor time, in whole seconds, at least one. A task that uses it up is ended with its
-    /// worker, by SIGXCPU; [`Death::overran`](crate::Death::overran) says so. What it starts has the same time again,
-    /// each. In a [`map`](Executor::map) each input has it.
+    /// Gives each task so much processor time. A task that uses it up is ended with its worker, by SIGXCPU;
+    /// [`Death::overran`](crate::Death::overran) says so. In a [`map`](Executor::map) each input has it.
+    ///
+    /// On Linux that is to a tick of the system's clock, some milliseconds; elsewhere it may be a second more. Each process
+    /// that the task starts may use as much as its worker has so far, and the limit beside that, in whole seconds.
+    ///
+    /// # Panics
+    ///
+    /// If the limit is zero.
     #[cfg(not(target_os = "netbsd"))]
     #[must_use]
     pub fn processor_time(mut self, limit: Duration) -> Self {
-        self.limits.processor_time = Some(limits::whole_seconds(limit));
+        assert!(!limit.is_zero(), "a task needs some processor time");
+        self.limits.processor_time = Some(limit.as_nanos().try_into().unwrap_or(u64::MAX));
         self
     }
 

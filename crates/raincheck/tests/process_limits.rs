@@ -1,14 +1,13 @@
 //! What a worker may use, and what is said of one that has used it up.
 #![cfg(all(feature = "process", unix))]
 
-use std::{
-    fs, io,
-    time::{Duration, Instant},
-};
+use std::{fs, io, time::Duration};
 
 #[cfg(target_os = "linux")]
 use raincheck::{Blob, Death, Limit};
 use raincheck::{Executor, Outcome, ProcessPool, TaskError, TaskFuture};
+#[cfg(target_os = "linux")]
+use rustix::time::{ClockId, clock_gettime};
 
 /// Longer than anything takes here.
 const TOO_LONG: Duration = Duration::from_secs(30);
@@ -32,26 +31,39 @@ fn pid() -> u32 {
     std::process::id()
 }
 
+/// Uses up so much processor time.
+#[cfg(target_os = "linux")]
 #[raincheck::task]
-fn spin(n: u32) -> u32 {
-    let start = Instant::now();
-    while n == 1 && start.elapsed() < TOO_LONG {
+fn spin(milliseconds: u64) -> u64 {
+    let used = || Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap();
+    let start = used();
+    while used() - start < Duration::from_millis(milliseconds) {
         std::hint::spin_loop();
     }
-    n
+    milliseconds
 }
 
 #[test]
 #[cfg(target_os = "linux")]
 fn a_task_that_uses_up_its_processor_time_is_ended_and_said_to_have() {
-    let pool = ProcessPool::builder().workers(1).processor_time(Duration::from_millis(100)).build();
+    let pool = ProcessPool::builder().workers(1).processor_time(Duration::from_millis(50)).build();
 
-    let outcomes: Vec<_> = pool.map(spin::task(), 0..3).group(3).collect();
+    let outcomes: Vec<_> = pool.map(spin::task(), [30, 500, 30]).group(3).collect();
 
-    assert_eq!((&outcomes[0], &outcomes[2]), (&Ok(0), &Ok(2)));
+    assert_eq!((&outcomes[0], &outcomes[2]), (&Ok(30), &Ok(30)));
     let death = death(outcomes[1].clone());
     assert_eq!((death.signal_name(), death.overran()), (Some("SIGXCPU"), Some(Limit::ProcessorTime)));
     assert!(death.to_string().contains("by SIGXCPU (its processor time was used up) while"), "{death}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_task_has_its_processor_time_whatever_others_have_used_before_it() {
+    let pool = ProcessPool::builder().workers(1).processor_time(Duration::from_millis(50)).build();
+
+    let tasks = [(); 3].map(|()| pool.submit(spin::call(30)));
+
+    assert_eq!(tasks.map(claim), [Ok(30), Ok(30), Ok(30)]);
 }
 
 #[raincheck::task]

@@ -1,17 +1,19 @@
 //! What a worker may use, and how it is told from its end that it has used it up.
 
-use std::{fs, io, os::unix::process::ExitStatusExt, process::ExitStatus};
+use std::{fs, io, os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 #[cfg(not(target_os = "netbsd"))]
 use rustix::time::{ClockId, clock_gettime};
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use super::meter;
 use crate::error::Limit;
 
 /// What a worker may use; `None` is without limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Limits {
-    /// Seconds of processor time, for each task.
+    /// Nanoseconds of processor time, for each task.
     pub(super) processor_time: Option<u64>,
     /// Bytes of memory that the worker can have.
     pub(super) memory: Option<u64>,
@@ -47,12 +49,26 @@ impl Limits {
     pub(super) fn begin_task(&self) {
         // There is no such clock on NetBSD, and so no such limit.
         #[cfg(not(target_os = "netbsd"))]
-        if let Some(seconds) = self.processor_time {
+        if let Some(time) = self.processor_time() {
             let used = clock_gettime(ClockId::ProcessCPUTime);
-            let used = u64::try_from(used.tv_sec).unwrap_or(0) + u64::from(used.tv_nsec > 0);
-            // A limit that can be set once can be set again.
-            let _ = limit(Resource::Cpu, used + seconds);
+            let used = Duration::new(used.tv_sec.try_into().unwrap_or(0), used.tv_nsec.try_into().unwrap_or(0));
+            // What the task starts has the same. A limit that can be set once can be set again.
+            let _ = limit(Resource::Cpu, whole_seconds(used + time));
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            meter::end_after(time);
         }
+    }
+
+    /// What this process does until the next task is not the last one's.
+    pub(super) fn end_task(&self) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if self.processor_time().is_some() {
+            meter::end_after(Duration::ZERO);
+        }
+    }
+
+    fn processor_time(&self) -> Option<Duration> {
+        self.processor_time.map(Duration::from_nanos)
     }
 
     /// Whether this process has more memory of its own than it is to have.
@@ -103,8 +119,8 @@ pub(super) fn overrun(status: ExitStatus, is_in_need: bool, oom_kills_before: Op
     }
 }
 
-/// Whole seconds, which is what the system counts in.
+/// Whole seconds, of which the last may be more than is asked for.
 #[cfg(not(target_os = "netbsd"))]
-pub(super) fn whole_seconds(time: std::time::Duration) -> u64 {
-    (time.as_secs() + u64::from(time.subsec_nanos() > 0)).max(1)
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }

@@ -660,6 +660,7 @@ impl Worker {
             };
             let outcome = (entry.answer)(order, out);
             fork::end_if_copy();
+            self.limits.end_task();
             outcome
         });
         *self.line.desk() = None;

@@ -249,7 +249,7 @@ fn spin() {
 fn a_host_that_ignores_signals() {
     // SAFETY: no handler is installed.
     unsafe { libc::signal(libc::SIGXCPU, libc::SIG_IGN) };
-    let pool = ProcessPool::builder().workers(1).processor_time(Duration::from_secs(1)).build();
+    let pool = ProcessPool::builder().workers(1).processor_time(Duration::from_millis(50)).build();
 
     let error = claim(pool.submit(spin::call())).unwrap_err();
 
