@@ -64,6 +64,10 @@ struct Tasks {
 const JOB: usize = 2;
 const WAITING: usize = 1;
 
+/// Work of more bytes has a box of its own, in which it is done: it would be moved about on the stack of who does it, where
+/// tasks are inside one another.
+const LARGE: usize = 128;
+
 type OwnTask = Counted<dyn Claim<()>>;
 
 /// Tasks in order. The last one has a place of its own, since many scopes have but one.
@@ -123,6 +127,18 @@ impl<'scope> Scope<'scope, '_> {
     /// Submits a task that may borrow whatever outlives the scope, and other tasks' futures. Does not block, unless
     /// the executor's queue is bounded and set to block when it is full.
     pub fn submit<F, T>(&'scope self, work: F) -> ScopedFuture<'scope, T>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        if mem::size_of::<F>() > LARGE {
+            let work: Box<dyn FnOnce() -> T + Send + 'scope> = Box::new(work);
+            return self.lend(work);
+        }
+        self.lend(work)
+    }
+
+    fn lend<F, T>(&'scope self, work: F) -> ScopedFuture<'scope, T>
     where
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,

@@ -271,6 +271,18 @@ fn a_worker_that_waits_for_a_scopes_task_runs_what_a_task_inside_that_waits_for(
     assert_eq!(claim(waiter), Ok(true));
 }
 
+#[test]
+fn a_scopes_task_that_brings_much_along_needs_little_more_stack_than_that() {
+    const LARGE: usize = 128 * 1024;
+    let pool = ThreadPool::builder().workers(1).stack_size(4 * LARGE).build();
+    let large = [1_u8; LARGE];
+
+    let sum =
+        pool.scope(|scope| scope.submit(move || large.iter().map(|&byte| usize::from(byte)).sum::<usize>()).result());
+
+    assert_eq!(sum, Ok(LARGE));
+}
+
 /// In a process of its own, which has no memory for another thread.
 #[cfg(target_os = "linux")]
 #[test]
