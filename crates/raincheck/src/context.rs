@@ -40,7 +40,7 @@ struct Worker {
     state: Option<State>,
 }
 
-/// The task that a thread is inside, which is there for as long as that lasts.
+/// The task that a thread is inside, which is there for as long as that lasts; so no copy of it is kept for longer.
 pub(crate) type Around = View<'static, dyn Inside>;
 
 /// What a worker keeps from task to task.

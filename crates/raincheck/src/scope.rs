@@ -86,6 +86,7 @@ pub(crate) struct Open {
     /// The innermost of the scopes that it has opened.
     scope: Brief<Option<Counted<Tasks>>>,
     /// Another scope's task that its thread runs while it waits: so it waits for what that has open, too.
+    /// Not counted: it is taken out before it ends, and whoever else looks counts it before the lock is given back.
     inner: Brief<Option<Around>>,
 }
 
