@@ -66,6 +66,13 @@ fn a_task_has_its_processor_time_whatever_others_have_used_before_it() {
     assert_eq!(tasks.map(claim), [Ok(30), Ok(30), Ok(30)]);
 }
 
+#[test]
+#[cfg(not(target_os = "netbsd"))]
+#[should_panic = "a task needs some processor time"]
+fn no_processor_time_at_all_is_refused() {
+    drop(ProcessPool::builder().processor_time(Duration::ZERO));
+}
+
 #[raincheck::task]
 fn allocate(bytes: usize) -> u8 {
     let memory = vec![1_u8; bytes];

@@ -1,6 +1,8 @@
 //! What a worker may use, and how it is told from its end that it has used it up.
 
-use std::{fs, io, os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
+#[cfg(not(target_os = "netbsd"))]
+use std::time::Duration;
+use std::{fs, io, os::unix::process::ExitStatusExt, process::ExitStatus};
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 #[cfg(not(target_os = "netbsd"))]
@@ -52,7 +54,7 @@ impl Limits {
         if let Some(time) = self.processor_time() {
             let used = clock_gettime(ClockId::ProcessCPUTime);
             let used = Duration::new(used.tv_sec.try_into().unwrap_or(0), used.tv_nsec.try_into().unwrap_or(0));
-            // What the task starts has the same. A limit that can be set once can be set again.
+            // What the task starts has this one alone. A limit that can be set once can be set again.
             let _ = limit(Resource::Cpu, whole_seconds(used + time));
             #[cfg(any(target_os = "linux", target_os = "android"))]
             meter::end_after(time);
@@ -67,6 +69,7 @@ impl Limits {
         }
     }
 
+    #[cfg(not(target_os = "netbsd"))]
     fn processor_time(&self) -> Option<Duration> {
         self.processor_time.map(Duration::from_nanos)
     }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use raincheck::{Executor, ThreadPool, default_pool};
+use raincheck::{Executor, Handle, ThreadPool, default_pool};
 
 use crate::gate::{Gate, claim};
 
@@ -207,9 +207,17 @@ fn a_worker_state_that_panics_when_dropped_hangs_nobody() {
     assert_eq!(threads(&pool), 0);
 }
 
-/// Whoever waits for a scope's task that another worker has started works at what that one waits for.
-#[test]
-fn a_worker_that_waits_for_a_scopes_task_runs_what_that_waits_for() {
+/// Does this inside so many scopes' tasks, each of which is run by who waits for it.
+fn inside_tasks<R: Send>(pool: &Handle<ThreadPool>, deep: usize, work: Box<dyn FnOnce() -> R + Send + '_>) -> R {
+    if deep == 0 {
+        return work();
+    }
+    pool.scope(|scope| scope.submit(move || inside_tasks(pool, deep - 1, work)).result().unwrap())
+}
+
+/// Waits in one worker for a scope's task that another has started, and there, so deep inside it, for one that nobody has.
+#[track_caller]
+fn assert_who_waits_runs_what_is_waited_for(deep: usize) {
     let pool = ThreadPool::new(2);
     let inner = pool.handle();
     let (share, shared) = mpsc::channel();
@@ -218,7 +226,7 @@ fn a_worker_that_waits_for_a_scopes_task_runs_what_that_waits_for() {
     let waiter = pool.submit(move || {
         let inner = &inner;
         inner.scope(move |scope| {
-            let outer = scope.submit(move || {
+            let wait_for_another = move || {
                 inner.scope(move |scope| {
                     let task = scope.submit(move || run.send(thread::current().id()).unwrap());
                     share.send(thread::current().id()).unwrap();
@@ -227,7 +235,8 @@ fn a_worker_that_waits_for_a_scopes_task_runs_what_that_waits_for() {
                     task.result().unwrap();
                     by
                 })
-            });
+            };
+            let outer = scope.submit(move || inside_tasks(inner, deep, Box::new(wait_for_another)));
             let other = shared.recv().unwrap();
             let by = outer.result().unwrap();
             (by == thread::current().id(), other != by)
@@ -237,38 +246,17 @@ fn a_worker_that_waits_for_a_scopes_task_runs_what_that_waits_for() {
     assert_eq!(claim(waiter), Ok((true, true)));
 }
 
-/// And so it does where that one runs, while it waits itself, another task that waits.
+/// Whoever waits for a scope's task that another worker has started works at what that one waits for.
+#[test]
+fn a_worker_that_waits_for_a_scopes_task_runs_what_that_waits_for() {
+    assert_who_waits_runs_what_is_waited_for(0);
+}
+
+/// And so it does where that one runs, while it waits itself, others that wait.
 #[test]
 fn a_worker_that_waits_for_a_scopes_task_runs_what_a_task_inside_that_waits_for() {
-    let pool = ThreadPool::new(2);
-    let inner = pool.handle();
-    let (share, shared) = mpsc::channel();
-    let (run, has_run) = mpsc::channel();
-
-    let waiter = pool.submit(move || {
-        let inner = &inner;
-        inner.scope(move |scope| {
-            let outer = scope.submit(move || {
-                inner.scope(move |scope| {
-                    // Nobody else has time for it, so it is run here.
-                    let between = scope.submit(move || {
-                        inner.scope(move |scope| {
-                            let task = scope.submit(move || run.send(thread::current().id()).unwrap());
-                            share.send(()).unwrap();
-                            let by = has_run.recv().unwrap();
-                            task.result().unwrap();
-                            by
-                        })
-                    });
-                    between.result().unwrap()
-                })
-            });
-            shared.recv().unwrap();
-            outer.result().unwrap() == thread::current().id()
-        })
-    });
-
-    assert_eq!(claim(waiter), Ok(true));
+    assert_who_waits_runs_what_is_waited_for(1);
+    assert_who_waits_runs_what_is_waited_for(3);
 }
 
 #[test]
