@@ -4,6 +4,7 @@ mod args;
 mod batch;
 mod client;
 mod commands;
+mod descriptors;
 mod error;
 mod executors;
 mod interrupt;

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -226,6 +226,30 @@ fn there_are_never_more_connections_than_asked_for() {
     run.fetch(&["-i", &list, "-j", "5"]);
 
     assert_eq!(server.most_open.load(Ordering::SeqCst), 5);
+}
+
+#[test]
+fn a_shell_that_lets_few_files_be_open_does_not_keep_connections_from_being_made() {
+    const ALL: usize = 80;
+    let (asking, all_ask) = (Mutex::new(0), Condvar::new());
+    // Nobody is answered before all have asked.
+    let server = Server::start(move |asked| {
+        let mut asking = asking.lock().unwrap();
+        *asking += 1;
+        all_ask.notify_all();
+        drop(all_ask.wait_timeout_while(asking, Duration::from_secs(20), |asking| *asking < ALL).unwrap());
+        Does::Answers(200, String::new(), body(&asked.path, 10))
+    });
+    let run = Run::new();
+    let list = run.list(&server, paths(ALL));
+    let fetch = run.command(&["-i", &list, "-j", &ALL.to_string()]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -Sn 40; exec \"$0\" \"$@\""]).arg(fetch.get_program()).args(fetch.get_args());
+
+    let output = shell.output().unwrap();
+
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(server.most_open.load(Ordering::SeqCst), ALL);
 }
 
 #[test]

@@ -40,6 +40,7 @@ use self::sums::Sums;
 use self::template::Template;
 use crate::args::{ExecutorName, ReportOptions, Talk, executor_here, jobs_or_else};
 use crate::batch::feed::{Feed, Produce};
+use crate::descriptors;
 use crate::error::{Error, Exit, cannot_write_output};
 use crate::executors;
 use crate::interrupt::Interrupt;
@@ -53,6 +54,11 @@ const A_LIST: &str = "a list of URLs, one on each line";
 
 /// So many lines are read ahead.
 const AHEAD: usize = 1024;
+
+/// Its connection and its file.
+const FILES_EACH: u64 = 2;
+/// Lists, reports, the journal, and what the runtime needs.
+const FILES_BESIDE: u64 = 64;
 
 const USAGE: &str = "raincheck fetch [OPTIONS] URL...\n       raincheck fetch [OPTIONS] --input LIST";
 
@@ -128,6 +134,8 @@ pub(crate) struct FetchArgs {
 
 /// Does what was asked for.
 pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
+    let jobs = args.jobs.get() as u64;
+    descriptors::make_room(jobs.saturating_mul(FILES_EACH).saturating_add(FILES_BESIDE));
     let common = Common {
         dir: args.dir.clone(),
         existing: args.existing,

@@ -4,10 +4,14 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use crate::args::Talk;
+use crate::descriptors;
 use crate::error::{Error, Exit, cannot_write_output};
 use crate::interrupt::Interrupt;
 use crate::report::{Verbosity, figures};
 use crate::server::{Content, Server, ServerOptions, StartError, Stats};
+
+/// So many are open without the system having to make room for them.
+const CONNECTIONS: u64 = 4096;
 
 /// What `raincheck serve` is asked for.
 #[derive(Debug, Clone, clap::Args)]
@@ -22,6 +26,7 @@ pub(crate) struct ServeArgs {
 
 /// Serves until the user asks to stop. With `--verbose`, writes an access log to stderr.
 pub(crate) fn run(args: ServeArgs, talk: Talk) -> Result<Exit, Error> {
+    descriptors::make_room(CONNECTIONS);
     let content = args.folder.map_or(Content::BuiltInFlags, Content::Folder);
     // Each line goes out at once: a log is read while the server runs.
     let log = (talk.verbosity() > Verbosity::Normal).then(|| Box::new(io::stderr()) as Box<dyn Write + Send>);

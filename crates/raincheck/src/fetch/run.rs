@@ -230,9 +230,6 @@ impl Run {
                 // Boxed, since it is rare, and would make every lane larger.
                 Work::Piece(piece) => Box::pin(self.piece(connections, piece, host, lane)).await,
             }
-            // What is asked for next goes out when all that has come is dealt with, in one go: a server that is near is then woken
-            // once for many requests.
-            tokio::task::yield_now().await;
         }
     }
 
