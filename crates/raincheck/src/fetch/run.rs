@@ -45,6 +45,9 @@ const LANES_AT_FIRST: usize = 16;
 const GROWTH: usize = 4;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
+/// What comes in less time than this comes from a server that is near.
+const NEAR: Duration = Duration::from_millis(5);
+
 const NOT_POISONED: &str = "nothing that can panic is done under the lock of a run";
 
 /// What the lanes of one run share.
@@ -222,14 +225,21 @@ impl Run {
     }
 
     async fn lane(self: &Arc<Self>, connections: &Connections, lane: usize) {
-        let mut last = None;
+        let (mut last, mut is_near) = (None, false);
         while let Some((work, host)) = self.next(last).await {
             last = Some(host);
+            // A server that is near is woken once for many requests if they go out in one go, when all that has come is dealt
+            // with. Of one that is not, the answers would then come in one go as well, and wait for each other.
+            if is_near {
+                tokio::task::yield_now().await;
+            }
+            let began = self.now();
             match work {
                 Work::Whole(job) => self.whole(connections, job, host, lane).await,
                 // Boxed, since it is rare, and would make every lane larger.
                 Work::Piece(piece) => Box::pin(self.piece(connections, piece, host, lane)).await,
             }
+            is_near = self.now() - began < NEAR;
         }
     }
 
