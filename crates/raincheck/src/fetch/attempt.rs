@@ -1,7 +1,6 @@
 //! One attempt at one download: the request, and the file that its body becomes.
 
 use std::{
-    borrow::Cow,
     io,
     ops::Range,
     path::{Path, PathBuf},
@@ -42,9 +41,8 @@ const FULL: &str = "the disk is full";
 const QUOTA: &str = "the quota of this user on the disk is used up";
 
 /// What an attempt has come to.
-#[expect(clippy::large_enum_variant, reason = "nearly all come to the large one, which would be allocated for nothing")]
 pub(super) enum Tried {
-    Fetched(Fetched),
+    Fetched(Box<Fetched>),
     /// It is large, and goes on in pieces.
     Split(Box<Opening>),
 }
@@ -54,8 +52,9 @@ impl Run {
     pub(super) async fn attempt(&self, connections: &Connections, job: &mut Job) -> Result<Tried, FetchError> {
         let mut partial = self.partial_on_disk(job);
         loop {
-            let request = ask(job, partial.as_ref());
-            let response = self.client.send(connections, &request).await?;
+            let another = ask_otherwise(job, partial.as_ref());
+            let request = another.as_deref().unwrap_or(&job.download.request);
+            let response = self.client.send(connections, request).await?;
             let goes_on = match (response.status(), &partial) {
                 (StatusCode::PARTIAL_CONTENT, Some(partial)) => is_rest(&job.download, partial, response.headers()),
                 // A part that nobody has asked for would pass for the whole.
@@ -232,6 +231,8 @@ impl Run {
         fetched.bytes = draft.bytes();
         fetched.checksum = hasher.map(Hasher::finish);
         draft.keep_if_dropped(false);
+        // Nothing more comes of it, and other lanes go on meanwhile: they use its memory again.
+        drop(response);
         self.publish(folder, name, &temporary, job, draft, fetched).await.map(Tried::Fetched)
     }
 
@@ -243,8 +244,8 @@ impl Run {
         temporary: &Path,
         job: &Job,
         mut draft: Draft,
-        mut fetched: Fetched,
-    ) -> Result<Fetched, FetchError> {
+        mut fetched: Box<Fetched>,
+    ) -> Result<Box<Fetched>, FetchError> {
         let failed = |error: io::Error| file_error(folder, &name, &error);
         verify(&job.download, &fetched)?;
         let modified = fetched.last_modified.as_deref().filter(|_| self.keeps_times);
@@ -372,7 +373,7 @@ impl Run {
     }
 
     /// Ends a download whose pieces are all there.
-    pub(super) async fn finish(&self, split: &Split, job: &mut Job, rest: Rest) -> Result<Fetched, FetchError> {
+    pub(super) async fn finish(&self, split: &Split, job: &mut Job, rest: Rest) -> Result<Box<Fetched>, FetchError> {
         let Some(folder) = &self.folder else { return Err(self.piece_error(split, &io::ErrorKind::NotFound.into())) };
         let Rest { mut draft, mut fetched } = rest;
         let summed = self.sum(&job.download, &mut draft).await.map_err(|error| self.piece_error(split, &error));
@@ -453,10 +454,10 @@ impl Download {
 }
 
 impl Fetched {
-    /// What the head of a response tells.
-    fn of(response: &Response) -> Self {
+    /// What the head of a response tells, in a place of its own: it goes through many hands.
+    fn of(response: &Response) -> Box<Self> {
         let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        Self {
+        Box::new(Self {
             status: response.status().as_u16(),
             url: response.url().clone(),
             bytes: 0,
@@ -468,7 +469,7 @@ impl Fetched {
             timings: response.timings(),
             etag: text(header::ETAG),
             last_modified: text(header::LAST_MODIFIED),
-        }
+        })
     }
 }
 
@@ -528,13 +529,14 @@ fn places(download: &Download) -> Vec<Url> {
     std::iter::once(download.request.url()).chain(&download.mirrors).cloned().collect()
 }
 
-/// The request, for what is missing, to the place that is to be asked.
-fn ask<'a>(job: &'a Job, partial: Option<&Partial>) -> Cow<'a, Request> {
+/// The request, if it is not the one that the download has: for what is missing, or to another place.
+fn ask_otherwise(job: &Job, partial: Option<&Partial>) -> Option<Box<Request>> {
     let download = &job.download;
     let has_mirrors = !download.mirrors.is_empty();
-    let mut request = Cow::Borrowed(&download.request);
+    let copy = || Box::new(download.request.clone());
+    let mut request = None;
     if job.places.at() > 0 {
-        request.to_mut().set_url(job.url().clone());
+        request.get_or_insert_with(copy).set_url(job.url().clone());
     }
     // Another place may call another file the same by its date; an `ETag` that is equal there is no accident.
     // With a checksum it is seen in the end, whatever the places call theirs.
@@ -544,7 +546,7 @@ fn ask<'a>(job: &'a Job, partial: Option<&Partial>) -> Cow<'a, Request> {
         && let (Ok(range), Ok(validator)) =
             (HeaderValue::from_str(&format!("bytes={}-", partial.bytes)), HeaderValue::from_str(&partial.validator))
     {
-        let headers = request.to_mut().headers_mut();
+        let headers = request.get_or_insert_with(copy).headers_mut();
         headers.insert(header::RANGE, range);
         if !has_mirrors || !is_checked {
             headers.insert(header::IF_RANGE, validator);
@@ -553,7 +555,7 @@ fn ask<'a>(job: &'a Job, partial: Option<&Partial>) -> Cow<'a, Request> {
     request
 }
 
-async fn keep_in_memory(download: &Download, response: Response) -> Result<Fetched, FetchError> {
+async fn keep_in_memory(download: &Download, response: Response) -> Result<Box<Fetched>, FetchError> {
     let mut fetched = Fetched::of(&response);
     let body = response.bytes().await?;
     fetched.bytes = body.len() as u64;

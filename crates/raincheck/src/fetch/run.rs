@@ -102,7 +102,7 @@ enum Work {
 
 /// A download between its attempts.
 pub(super) struct Job {
-    pub(super) download: Download,
+    pub(super) download: Box<Download>,
     pub(super) attempts: u32,
     /// When the first one began.
     began: At,
@@ -424,7 +424,7 @@ impl Run {
             match state.source.pull() {
                 Pulled::Download(download) => {
                     let host = state.schedule.host(place_of(download.request.url()), now);
-                    state.schedule.add(host, Work::Whole(Job::new(*download, now)));
+                    state.schedule.add(host, Work::Whole(Job::new(download, now)));
                 }
                 Pulled::Later => {
                     state.awaited = true;
@@ -442,7 +442,7 @@ impl Run {
     }
 
     /// Does with an attempt's result what is to be done with it.
-    fn settle(&self, mut job: Box<Job>, host: HostId, began: At, lane: usize, tried: Result<Fetched, FetchError>) {
+    fn settle(&self, mut job: Box<Job>, host: HostId, began: At, lane: usize, tried: Result<Box<Fetched>, FetchError>) {
         let now = self.now();
         let wait = match &tried {
             Ok(_) => None,
@@ -465,8 +465,8 @@ impl Run {
             self.leave(&mut job);
         }
         let Job { download, attempts, began, places, .. } = *job;
-        let result = tried.map_err(|error| places.verdict(error));
-        self.watch.ended(Ended { download, result, attempts, lane, took: now.saturating_sub(began) });
+        let result = tried.map(|fetched| *fetched).map_err(|error| places.verdict(error));
+        self.watch.ended(Ended { download: *download, result, attempts, lane, took: now.saturating_sub(began) });
     }
 
     /// Lets no new downloads begin, or lets them begin again.
@@ -522,7 +522,7 @@ impl State {
 }
 
 impl Job {
-    fn new(download: Download, now: At) -> Box<Self> {
+    fn new(download: Box<Download>, now: At) -> Box<Self> {
         let partial = download.partial.clone();
         Box::new(Self {
             download,

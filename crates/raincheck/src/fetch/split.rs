@@ -90,7 +90,7 @@ struct State {
 /// What the end of a download needs.
 pub(super) struct Rest {
     pub(super) draft: Draft,
-    pub(super) fetched: Fetched,
+    pub(super) fetched: Box<Fetched>,
 }
 
 /// How a download in pieces begins.
@@ -152,7 +152,7 @@ impl Split {
         let (first, origin) = (pieces.first(), target.origin);
         let (attempts, counted) = (job.attempts, job.places.counted(job.attempts));
         let split = Arc::new(Self {
-            download: job.download.clone(),
+            download: Download::clone(&job.download),
             target,
             there: AtomicU64::new(rest.fetched.resumed),
             over: Stop::new(),
