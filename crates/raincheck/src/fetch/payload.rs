@@ -4,6 +4,7 @@
 //! are, and each sending reads them anew.
 
 use std::{
+    collections::VecDeque,
     fmt,
     fs::File,
     io::Read,
@@ -14,7 +15,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
-    vec,
 };
 
 mod multipart;
@@ -99,9 +99,9 @@ impl Payload {
 
     /// The payload, ready to be sent once.
     pub(super) fn open(&self) -> Result<Sending, FetchError> {
-        let pieces = self.pieces.iter().map(Opened::of).collect::<Result<Vec<_>, _>>()?;
-        let left: u64 = pieces.iter().map(Opened::left).sum();
-        Ok(Sending { pieces: pieces.into_iter(), current: None, left, moved: (left > 0).then(Arc::default) })
+        let pieces = self.pieces.iter().map(Opened::of).collect::<Result<VecDeque<_>, _>>()?;
+        let left = pieces.iter().map(Opened::left).sum();
+        Ok(Sending((left > 0).then(|| Box::new(Open { pieces, left, moved: Arc::default() }))))
     }
 }
 
@@ -151,13 +151,14 @@ impl fmt::Debug for Piece {
     }
 }
 
-/// A payload on its way.
-pub(super) struct Sending {
-    pieces: vec::IntoIter<Opened>,
-    current: Option<Opened>,
+/// A payload on its way, if there is anything to send. Small, since requests go through many hands.
+pub(super) struct Sending(Option<Box<Open>>);
+
+struct Open {
+    pieces: VecDeque<Opened>,
     left: u64,
     /// Set whenever something of it has gone.
-    moved: Option<Arc<AtomicBool>>,
+    moved: Arc<AtomicBool>,
 }
 
 enum Opened {
@@ -168,34 +169,30 @@ enum Opened {
 impl Sending {
     /// Nothing, as most requests have it.
     pub(super) fn nothing() -> Self {
-        Self { pieces: Vec::new().into_iter(), current: None, left: 0, moved: None }
+        Self(None)
     }
 
     /// How many bytes there are.
     pub(super) fn length(&self) -> u64 {
-        self.left
+        self.0.as_ref().map_or(0, |open| open.left)
     }
 
     /// What tells that something has gone since it was last asked. A server that takes a long payload is silent.
     pub(super) fn moved(&self) -> Option<Arc<AtomicBool>> {
-        self.moved.clone()
+        self.0.as_ref().map(|open| Arc::clone(&open.moved))
     }
+}
 
+impl Open {
     fn next(&mut self) -> Option<Result<Bytes, Unreadable>> {
-        loop {
-            let opened = match &mut self.current {
-                Some(opened) if opened.left() > 0 => opened,
-                _ => {
-                    self.current = Some(self.pieces.next()?);
-                    continue;
-                }
-            };
-            let bytes = opened.read();
-            if let Ok(bytes) = &bytes {
-                self.left -= bytes.len() as u64;
-            }
-            return Some(bytes);
+        while self.pieces.front()?.left() == 0 {
+            self.pieces.pop_front();
         }
+        let bytes = self.pieces.front_mut()?.read();
+        if let Ok(bytes) = &bytes {
+            self.left -= bytes.len() as u64;
+        }
+        Some(bytes)
     }
 }
 
@@ -246,18 +243,17 @@ impl Body for Sending {
     type Error = Unreadable;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Unreadable>>> {
-        if let Some(moved) = &self.moved {
-            moved.store(true, Ordering::Relaxed);
-        }
-        Poll::Ready(self.next().map(|bytes| bytes.map(Frame::data)))
+        let Some(open) = &mut self.0 else { return Poll::Ready(None) };
+        open.moved.store(true, Ordering::Relaxed);
+        Poll::Ready(open.next().map(|bytes| bytes.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left == 0
+        self.length() == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        SizeHint::with_exact(self.length())
     }
 }
 
