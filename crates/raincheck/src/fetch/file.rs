@@ -5,7 +5,7 @@
 //! kept in memory until it is whole, so that a kill finds it either there or not begun.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     ffi::{OsStr, OsString},
     fs::File,
     io::{self, IoSlice, Read, Write},
@@ -35,7 +35,7 @@ const LONGEST_NOTE: u64 = 32 * 1024 * 1024;
 pub(crate) struct Folder {
     path: PathBuf,
     root: Arc<OwnedFd>,
-    below: Mutex<HashMap<OsString, Arc<OwnedFd>>>,
+    below: Mutex<BTreeMap<OsString, Arc<OwnedFd>>>,
 }
 
 /// What becomes of a file that has the name already.
@@ -93,9 +93,6 @@ impl Folder {
         let mut parts = name.components();
         let Some(Component::Normal(file)) = parts.next_back() else { return Err(leads_out(name)) };
         let parent = parts.as_path().as_os_str();
-        if !parts.all(|part| matches!(part, Component::Normal(_))) {
-            return Err(leads_out(name));
-        }
         if parent.is_empty() {
             return Ok((Arc::clone(&self.root), file));
         }
@@ -103,8 +100,11 @@ impl Folder {
         if let Some(folder) = below.get(parent) {
             return Ok((Arc::clone(folder), file));
         }
+        if !parts.clone().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(leads_out(name));
+        }
         let mut folder = Arc::clone(&self.root);
-        for part in Path::new(parent).components() {
+        for part in parts {
             folder = Arc::new(subfolder(&folder, part.as_os_str())?);
         }
         if below.len() >= OPEN_FOLDERS {
