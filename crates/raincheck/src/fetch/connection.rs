@@ -96,10 +96,11 @@ impl Http1 {
         &mut self,
         request: http::Request<Sending>,
         limits: Limits,
+        now: Instant,
     ) -> Result<http::Response<Incoming>, Failed> {
         let moved = request.body().moved();
         let mut response = pin!(self.sender.try_send_request(request));
-        self.watch.start(limits, moved);
+        self.watch.start(limits, moved, now);
         poll_fn(|cx| {
             if !self.ended {
                 self.ended = Pin::new(&mut self.connection).poll(cx).is_ready();
@@ -132,6 +133,8 @@ impl Http1 {
 
     /// Whether another request can be sent. To be asked when a response is through.
     pub(super) fn is_reusable(&mut self) -> bool {
+        // Also if it has seen the end of the response already: what it wakes when the next request is sent is nobody then, and not
+        // the task that was the last to drive it.
         if !self.ended {
             self.ended = Pin::new(&mut self.connection).poll(&mut Context::from_waker(Waker::noop())).is_ready();
         }
@@ -283,10 +286,10 @@ impl Watch {
     }
 
     /// Starts over, for another request.
-    fn start(&mut self, limits: Limits, moved: Option<Arc<AtomicBool>>) {
+    fn start(&mut self, limits: Limits, moved: Option<Arc<AtomicBool>>, now: Instant) {
         self.limits = limits;
         self.moved = moved;
-        self.quiet_since = None;
+        self.quiet_since = Some(now);
     }
 
     /// Something came.

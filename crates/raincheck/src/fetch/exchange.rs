@@ -72,8 +72,10 @@ struct Hop<'a> {
     settings: &'a Settings,
     method: Method,
     url: Url,
+    /// What stands between here and there.
+    proxy: Option<&'a Arc<Proxy>>,
     headers: Cow<'a, HeaderMap>,
-    payload: Option<Payload>,
+    payload: Option<&'a Payload>,
     cap: u64,
     decodes: bool,
     /// Who asks here.
@@ -83,7 +85,7 @@ struct Hop<'a> {
 }
 
 impl<'a> Hop<'a> {
-    fn first(settings: &'a Settings, request: &Request) -> Result<Self, FetchError> {
+    fn first(settings: &'a Settings, request: &'a Request) -> Result<Self, FetchError> {
         // A request that was read back by serde has not been looked at.
         usable(request.url()).map_err(|reason| FetchError::InvalidUrl { url: shown(request.url()), reason })?;
         let mut headers = Cow::Borrowed(&settings.headers);
@@ -104,9 +106,10 @@ impl<'a> Hop<'a> {
         Ok(Self {
             settings,
             method: request.method().clone(),
+            proxy: settings.proxies.find(&url),
             url,
             headers,
-            payload: request.payload().cloned(),
+            payload: request.payload(),
             cap: request.cap().or(settings.largest).unwrap_or(u64::MAX),
             decodes: request.decodes().unwrap_or(settings.decode),
             credentials,
@@ -185,7 +188,7 @@ impl<'a> Hop<'a> {
     ) -> Result<http::Response<Incoming>, Failed> {
         let request = self.http1_request().map_err(Failed::of)?;
         let sent = Instant::now();
-        let response = http1.send(request, limits).await;
+        let response = http1.send(request, limits, sent).await;
         timings.wait = Some(sent.elapsed());
         response
     }
@@ -244,18 +247,15 @@ impl<'a> Hop<'a> {
 
     /// Where the connection leads that it takes.
     fn route(&self) -> Route<'_> {
-        match (self.forwarding(), self.settings.proxies.find(&self.url)) {
+        match (self.forwarding(), self.proxy) {
             (Some(proxy), _) => Route { secure: proxy.is_secure(), host: &proxy.host, port: proxy.port, proxy: None },
             (None, proxy) => Route { proxy, ..self.site() },
         }
     }
 
     /// The proxy that is given the request itself, and not only a connection to make.
-    fn forwarding(&self) -> Option<&Arc<Proxy>> {
-        if self.url.scheme() != "http" {
-            return None;
-        }
-        self.settings.proxies.find(&self.url).filter(|proxy| proxy.forwards())
+    fn forwarding(&self) -> Option<&'a Arc<Proxy>> {
+        self.proxy.filter(|proxy| self.url.scheme() == "http" && proxy.forwards())
     }
 
     fn http1_request(&self) -> Result<http::Request<Sending>, FetchError> {
@@ -294,7 +294,7 @@ impl<'a> Hop<'a> {
     }
 
     fn request(&self, uri: Uri, version: Version) -> Result<http::Request<Sending>, FetchError> {
-        let payload = self.payload.as_ref().map_or_else(|| Ok(Sending::nothing()), Payload::open)?;
+        let payload = self.payload.map_or_else(|| Ok(Sending::nothing()), Payload::open)?;
         let says_nothing = payload.length() == 0 && [Method::POST, Method::PUT, Method::PATCH].contains(&self.method);
         let mut request = http::Request::new(payload);
         *request.method_mut() = self.method.clone();
@@ -304,7 +304,7 @@ impl<'a> Hop<'a> {
         if self.decodes {
             request.headers_mut().entry(header::ACCEPT_ENCODING).or_insert(ACCEPTED);
         }
-        if let Some(content_type) = self.payload.as_ref().and_then(Payload::content_type) {
+        if let Some(content_type) = self.payload.and_then(Payload::content_type) {
             let content_type = HeaderValue::from_str(content_type)
                 .map_err(|_| FetchError::invalid("the type of the payload cannot be sent"))?;
             request.headers_mut().entry(header::CONTENT_TYPE).or_insert(content_type);
@@ -391,6 +391,7 @@ impl<'a> Hop<'a> {
         self.answered = false;
         // Given for one host, it would mislead the next.
         self.headers.to_mut().remove(HOST);
+        self.proxy = self.settings.proxies.find(&next);
         self.url = next;
         Ok(())
     }
