@@ -107,7 +107,10 @@ impl Http1 {
             }
             // Only the connection, which this task drives, can make it ready, so nobody has to be woken for it.
             match response.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(response) => Poll::Ready(response.map_err(Failed::from)),
+                Poll::Ready(response) => {
+                    self.watch.stir();
+                    Poll::Ready(response.map_err(Failed::from))
+                }
                 Poll::Pending if self.ended => Poll::Ready(Err(Failed::closed())),
                 Poll::Pending => self.watch.poll(cx).map(|error| Err(Failed::of(error))),
             }
@@ -255,7 +258,10 @@ pub(super) async fn send_http2(
     watch.moved = request.body().moved();
     let mut response = pin!(stream.sender.try_send_request(request));
     poll_fn(|cx| match response.as_mut().poll(cx) {
-        Poll::Ready(response) => Poll::Ready(response.map_err(Failed::from)),
+        Poll::Ready(response) => {
+            watch.stir();
+            Poll::Ready(response.map_err(Failed::from))
+        }
         Poll::Pending => watch.poll(cx).map(|error| Err(Failed::of(error))),
     })
     .await

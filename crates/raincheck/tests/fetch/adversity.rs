@@ -90,6 +90,24 @@ fn silence_has_an_end() {
 }
 
 #[test]
+fn a_server_is_silent_since_it_last_said_something_be_it_the_head() {
+    let limit = Duration::from_millis(600);
+    let server = Server::new(move |peer| {
+        peer.request();
+        std::thread::sleep(limit / 3);
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n");
+        peer.wait_for_end();
+    });
+    let client = Client::builder().idle_timeout(limit).build().unwrap();
+
+    let response = client.get_blocking(&server.url("/")).unwrap();
+    let since = Instant::now();
+
+    assert_eq!(response.text(), Err(FetchError::TimedOut { what: TimeLimit::Idle, limit }));
+    assert!(since.elapsed() >= limit);
+}
+
+#[test]
 fn a_drip_that_is_never_silent_has_an_end_too() {
     let limit = Duration::from_millis(100);
     let server = Server::new(|peer| {
