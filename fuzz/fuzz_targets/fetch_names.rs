@@ -2,6 +2,8 @@
 #![no_main]
 #![allow(dead_code, reason = "the modules are those of the tool, which uses more of them")]
 
+#[path = "../../crates/raincheck-cli/src/by_number.rs"]
+mod by_number;
 #[path = "../../crates/raincheck-cli/src/commands/fetch/disposition.rs"]
 mod disposition;
 #[path = "../../crates/raincheck-cli/src/commands/fetch/hashes.rs"]

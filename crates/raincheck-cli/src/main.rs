@@ -2,6 +2,7 @@
 
 mod args;
 mod batch;
+mod by_number;
 mod client;
 mod commands;
 mod descriptors;

@@ -157,7 +157,8 @@ struct Shared {
 /// Everyone who follows the stream.
 struct Readers {
     jobs: Jobs,
-    progress: Progress,
+    /// None if it is drawn nowhere.
+    progress: Option<Progress>,
     notes: Notes,
     summary: Summary,
     stream: Option<Stream<Stderr>>,
@@ -192,9 +193,10 @@ impl Report {
         if let Some(file) = &timeline {
             file.check().map_err(|error| cannot_create(file.path(), error))?;
         }
+        let screen = Screen::new(mode);
         let readers = Readers {
             jobs: Jobs::default(),
-            progress: Progress::default(),
+            progress: screen.draws().then(Progress::default),
             notes: Notes::new(
                 if mode == ProgressMode::Json { Verbosity::Quiet } else { verbosity },
                 paint,
@@ -217,7 +219,6 @@ impl Report {
             readers: Mutex::new(readers),
             ended: Condvar::new(),
         });
-        let screen = Screen::new(mode);
         let bar = Bar(screen.bar());
         let drawn = Arc::clone(&shared);
         let drawing = thread::Builder::new()
@@ -496,7 +497,7 @@ impl Shared {
         while !readers.ended {
             let at = self.clock.elapsed();
             let notes = readers.notes.take();
-            let lines = screen.lines(&readers.progress, at, paint);
+            let lines = readers.progress.as_ref().map(|progress| screen.lines(progress, at, paint)).unwrap_or_default();
             // Jobs must not wait for the terminal, so nothing is locked while it is drawn on.
             drop(readers);
             screen.show(&notes, &lines);
@@ -514,7 +515,9 @@ impl Readers {
         if !self.jobs.follow(event) {
             return;
         }
-        self.progress.read(event, &self.jobs);
+        if let Some(progress) = &mut self.progress {
+            progress.read(event, &self.jobs);
+        }
         if self.tells_failures {
             self.notes.read(event, &self.jobs);
         }

@@ -1,11 +1,11 @@
 //! Every job that is not over yet, so that readers need not each remember what came before.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::{Event, Moment, Outcome};
 use super::label::Label;
+use crate::by_number::ByNumber;
 
 /// Something that follows the stream of events.
 pub(crate) trait Reader: Send {
@@ -17,7 +17,7 @@ pub(crate) trait Reader: Send {
 #[derive(Default)]
 pub(crate) struct Jobs {
     style: Option<Arc<str>>,
-    open: BTreeMap<u64, Record>,
+    open: ByNumber<Record>,
     /// Over, and kept for the readers of the event that ended it.
     over: Option<u64>,
 }
@@ -82,7 +82,9 @@ impl Jobs {
 
     /// The jobs that have no outcome yet, in the order they were submitted.
     pub(crate) fn unfinished(&self) -> Vec<u64> {
-        self.open.keys().copied().filter(|job| Some(*job) != self.over).collect()
+        let mut jobs: Vec<u64> = self.open.keys().copied().filter(|job| Some(*job) != self.over).collect();
+        jobs.sort_unstable();
+        jobs
     }
 }
 

@@ -1,6 +1,6 @@
 //! How far the work is, in a line or a few.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use super::event::{Event, Expected, Moment, Status};
 use super::figures;
 use super::jobs::{Jobs, Reader};
 use super::label::Label;
+use crate::by_number::ByNumber;
 use crate::paint::Paint;
 
 /// Rates are taken over so long, so that they follow the network and do not jump with every job.
@@ -27,10 +28,10 @@ pub(crate) struct Progress {
     began: Duration,
     expected: Expected,
     submitted: u64,
-    finished: BTreeMap<&'static str, u64>,
+    finished: [u64; Status::ALL.len()],
     bytes_finished: u64,
-    running: BTreeMap<u64, Running>,
-    retrying: HashSet<u64>,
+    running: ByNumber<Running>,
+    retrying: BTreeSet<u64>,
     samples: VecDeque<Sample>,
 }
 
@@ -73,15 +74,13 @@ impl Progress {
 
     /// The figures alone: `8 threads: 12 of 40 done, 1 failed, 45.2 MB, 1.2 MB/s, 12 s left`. What failed is not done.
     pub(crate) fn figures(&self, at: Duration) -> String {
-        let done = self.finished.get(Status::Done.key()).copied().unwrap_or_default();
+        let done = self.done();
         let mut parts = vec![match self.expected.jobs {
             Some(jobs) => format!("{done} of {jobs} done"),
             None => format!("{done} done"),
         }];
-        for status in &Status::ALL[1..] {
-            if let Some(number) = self.finished.get(status.key()) {
-                parts.push(format!("{number} {}", status.word()));
-            }
+        for (status, number) in Status::ALL.iter().zip(self.finished).skip(1).filter(|(_, number)| *number > 0) {
+            parts.push(format!("{number} {}", status.word()));
         }
         if !self.retrying.is_empty() {
             parts.push(format!("{} waiting to retry", self.retrying.len()));
@@ -103,7 +102,11 @@ impl Progress {
 
     /// How many jobs are done with, however they ended.
     pub(crate) fn jobs_finished(&self) -> u64 {
-        self.finished.values().sum()
+        self.finished.iter().sum()
+    }
+
+    fn done(&self) -> u64 {
+        self.finished[Status::Done as usize]
     }
 
     /// A bar as long as what is done, if the whole is known.
@@ -120,7 +123,7 @@ impl Progress {
         if paint == Paint::Plain {
             return Some(done + &rest);
         }
-        let colour = match self.finished.keys().all(|key| *key == Status::Done.key()) {
+        let colour = match self.done() == self.jobs_finished() {
             true => AnsiColor::Cyan,
             false => AnsiColor::Yellow,
         };
@@ -130,11 +133,10 @@ impl Progress {
 
     /// The jobs that have run for a while, the longest first.
     fn longest(&self, at: Duration) -> Vec<&Running> {
-        let mut long: Vec<_> =
-            self.running.values().filter(|running| at.saturating_sub(running.since) > LONG).collect();
-        long.sort_by_key(|running| running.since);
-        long.truncate(MOST_NAMED);
-        long
+        let is_long = |running: &Running| at.saturating_sub(running.since) > LONG;
+        let mut long: Vec<_> = self.running.iter().filter(|(_, running)| is_long(running)).collect();
+        long.sort_unstable_by_key(|(job, running)| (running.since, **job));
+        long.into_iter().take(MOST_NAMED).map(|(_, running)| running).collect()
     }
 
     fn bytes(&self) -> u64 {
@@ -226,7 +228,7 @@ impl Reader for Progress {
                 let moved = self.running.remove(&job).map_or(0, |running| running.bytes);
                 self.retrying.remove(&job);
                 self.bytes_finished += moved.max(outcome.bytes);
-                *self.finished.entry(outcome.status.key()).or_default() += 1;
+                self.finished[outcome.status as usize] += 1;
             }
         }
         self.sample(at);

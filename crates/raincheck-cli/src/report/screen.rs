@@ -57,6 +57,14 @@ impl Screen {
         }
     }
 
+    /// Whether how far the work is can be seen at all.
+    pub(crate) fn draws(&self) -> bool {
+        match self {
+            Self::Bar(_) | Self::Plain(_) => true,
+            Self::Silent => false,
+        }
+    }
+
     /// What there is to draw now of how far the work is. Plain lines come now and then, and only with news; a bar is not
     /// drawn from the background, across what someone types in front.
     pub(crate) fn lines(&mut self, progress: &Progress, at: Duration, paint: Paint) -> Vec<String> {

@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use super::disposition;
 use super::failed::Failed;
-use super::hashes::ByNumber;
 use super::journal::{self, Journal, Record};
 use super::known::Known;
 use super::page::Page;
 use super::robots;
+use crate::by_number::ByNumber;
 use crate::report::event::{Outcome, Status};
 use crate::report::{Attempt, Report};
 

@@ -4,11 +4,11 @@
 //! are kept as hashes of 64 bits, in sorted order and next to each other: nine bytes each, where a hash map takes up to
 //! twenty. That two of a million URLs have one hash happens in one of forty million runs.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hasher};
 
 use serde::{Deserialize, Serialize};
+
+use crate::by_number::ByNumber;
 
 /// What tells one wish from another: the hash of a URL, and of all in its entry that shapes the file.
 ///
@@ -79,7 +79,7 @@ const RECENT: usize = 1024;
 
 impl<V: Copy> Default for Table<V> {
     fn default() -> Self {
-        Self { hashes: Vec::new(), values: Vec::new(), recent: HashMap::default() }
+        Self { hashes: Vec::new(), values: Vec::new(), recent: ByNumber::default() }
     }
 }
 
@@ -88,7 +88,7 @@ impl<V: Copy> Table<V> {
     pub(crate) fn from_pairs(hashes: Vec<u64>, values: Vec<V>) -> Self {
         assert_eq!(hashes.len(), values.len(), "each hash has its value");
         if hashes.is_sorted_by(|a, b| a < b) {
-            return Self { hashes, values, recent: HashMap::default() };
+            return Self { hashes, values, recent: ByNumber::default() };
         }
         let mut order: Vec<u32> = (0..u32::try_from(hashes.len()).expect("fewer than four thousand million")).collect();
         // Later ones first among equals, so that they stay.
@@ -97,7 +97,7 @@ impl<V: Copy> Table<V> {
         Self {
             hashes: order.iter().map(|&place| hashes[place as usize]).collect(),
             values: order.iter().map(|&place| values[place as usize]).collect(),
-            recent: HashMap::default(),
+            recent: ByNumber::default(),
         }
     }
 
@@ -153,29 +153,10 @@ impl<V: Copy> Table<V> {
     }
 }
 
-/// The hasher for what is a hash already, or a number that needs none.
-#[derive(Debug, Default)]
-pub(crate) struct AsItIs(u64);
-
-/// A map by numbers that nobody else chooses.
-pub(crate) type ByNumber<V> = HashMap<u64, V, BuildHasherDefault<AsItIs>>;
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("hashes are numbers")
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     #[test]

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-use super::hashes::{ByNumber, Key};
+use super::hashes::Key;
 use super::journal::{self, Batch, Journal};
 use super::list::Options;
 use super::names::Names;
+use crate::by_number::ByNumber;
 
 /// What is known of a run, on whichever thread.
 #[derive(Debug)]
