@@ -67,7 +67,9 @@ impl Follow {
 
     /// Tells of a download that is to be begun.
     pub(super) fn planned(&self, download: &Download) {
-        if let (Some(failed), Some(ticket)) = (&self.failed, self.known.tickets().get(&download.number())) {
+        if let Some(failed) = &self.failed
+            && let Some(ticket) = self.known.tickets().get(&download.number())
+        {
             failed.planned(download, ticket);
         }
     }
@@ -160,7 +162,7 @@ impl Watch for Follow {
             // What it was going to be called is its own already.
             ticket.late_name = Some(match download.name() {
                 Some(name) if name == wanted => wanted.to_string_lossy().into(),
-                _ => self.known.names().claim(&wanted.to_string_lossy(), ticket.key),
+                _ => self.known.names().claim(&wanted.to_string_lossy(), ticket.key).into_owned(),
             });
         }
         Ok(ticket.late_name.as_ref().map(PathBuf::from))

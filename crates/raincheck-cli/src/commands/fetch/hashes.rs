@@ -16,6 +16,8 @@ use crate::by_number::ByNumber;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Key(pub(crate) u64);
 
+pub(crate) const ASCII: &str = "digits are ASCII";
+
 impl Key {
     /// The key of these texts, one after the other.
     pub(crate) fn of<'t>(texts: impl IntoIterator<Item = &'t [u8]>) -> Self {
@@ -47,7 +49,7 @@ impl Key {
 
     /// It as it is shown: sixteen hexadecimal digits.
     pub(crate) fn digits(self) -> [u8; 16] {
-        std::array::from_fn(|place| b"0123456789abcdef"[(self.0 >> (60 - 4 * place)) as usize & 15])
+        hexadecimal(self.0)
     }
 
     /// Its first letters, for a name: so many, of which each tells 32 apart; at most 12.
@@ -60,8 +62,13 @@ impl Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(std::str::from_utf8(&self.digits()).expect("digits are ASCII"))
+        f.write_str(std::str::from_utf8(&self.digits()).expect(ASCII))
     }
+}
+
+/// The last digits of a number.
+pub(crate) fn hexadecimal<const DIGITS: usize>(number: u64) -> [u8; DIGITS] {
+    std::array::from_fn(|place| b"0123456789abcdef"[(number >> (4 * (DIGITS - 1 - place))) as usize & 15])
 }
 
 /// Hashes with a value each; `()` makes a set of it.

@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::hashes::{Key, Table};
+use super::hashes::{ASCII, Key, Table};
 use super::names::OWN_FOLDER;
 pub(crate) use super::record::Record;
 
@@ -91,7 +91,10 @@ pub(crate) enum Trouble {
 
 /// Where the part of a file lies that is not whole, below the folder of the downloads.
 pub(crate) fn part(key: Key) -> String {
-    [OWN_FOLDER, PARTS, &key.to_string()].join("/")
+    let digits = key.digits();
+    let mut path = String::with_capacity(64);
+    path.extend([OWN_FOLDER, "/", PARTS, "/", std::str::from_utf8(&digits).expect(ASCII)]);
+    path
 }
 
 impl Past {

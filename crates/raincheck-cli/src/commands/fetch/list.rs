@@ -95,12 +95,14 @@ pub(crate) enum Found {
 }
 
 impl Entry {
-    fn new(wanted: Wanted, mut options: Options, place: Place) -> Self {
+    fn new(wanted: Wanted, place: Place) -> Self {
         let Wanted { url, user, password } = wanted;
-        options.user = options.user.or(user);
-        options.password = options.password.or(password);
-        let options = (options != Options::default()).then(|| Box::new(options));
-        Self { url, place, options }
+        let mut entry = Self { url, place, options: None };
+        if user.is_some() || password.is_some() {
+            let options = entry.options_mut();
+            (options.user, options.password) = (user, password);
+        }
+        entry
     }
 
     /// What the list says beside the URL, if anything.
@@ -433,7 +435,7 @@ fn is_entry(line: &[u8]) -> bool {
 pub(crate) fn argument(text: &str, number: u64) -> Result<Entry, Problem> {
     let place = Place { list: "command line".into(), line: number };
     wanted(text.trim(), "", &mut Urls::default())
-        .map(|wanted| Entry::new(wanted, Options::default(), place.clone()))
+        .map(|wanted| Entry::new(wanted, place.clone()))
         .map_err(|(what, hint)| problem(place, text, &what, hint.as_deref()))
 }
 
@@ -450,8 +452,9 @@ struct Wanted {
 fn entry(text: &str, place: &Place, urls: &mut Urls) -> Result<Entry, Wrong> {
     let mut fields = text.split('\t').map(str::trim).filter(|field| !field.is_empty());
     let first = wanted(fields.next().unwrap_or_default(), "", urls)?;
-    let mut options = Options::default();
+    let mut entry = Entry::new(first, place.clone());
     for field in fields {
+        let options = entry.options_mut();
         if is_url(field) {
             options.mirrors.push(wanted(field, "the mirror ", &mut Urls::default())?.url);
         } else if let Some(sum) = checksum_field(field) {
@@ -463,7 +466,7 @@ fn entry(text: &str, place: &Place, urls: &mut Urls) -> Result<Entry, Wrong> {
             ));
         }
     }
-    Ok(Entry::new(first, options, place.clone()))
+    Ok(entry)
 }
 
 /// A field such as `sha256:HEX`, or so many digits that they are one. What is no checksum, but begins like one, is a mistake,
@@ -488,34 +491,35 @@ fn is_url(text: &str) -> bool {
 /// Reads URLs. Most lead to the same place as the one before: of them only what follows it is read.
 #[derive(Default)]
 struct Urls {
-    place: String,
-    before: Option<Url>,
+    /// The place, as it stands in the list, and the first URL that leads there.
+    before: Option<(String, Url)>,
 }
 
 impl Urls {
     fn read(&mut self, text: &str) -> Result<Url, url::ParseError> {
-        let Some((place, path)) = place_and_path(text) else { return Url::parse(text) };
-        if let Some(before) = &self.before
-            && place == self.place
+        if let Some((place, before)) = &self.before
+            && let Some(path) = text.strip_prefix(&**place).filter(|path| is_path(path))
         {
             return before.join(path);
         }
         let url = Url::parse(text)?;
-        if matches!(url.scheme(), "http" | "https") {
-            (self.place, self.before) = (place.into(), Some(url.clone()));
+        if let Some(place) = place(text).filter(|_| matches!(url.scheme(), "http" | "https")) {
+            self.before = Some((place.into(), url.clone()));
         }
         Ok(url)
     }
 }
 
-/// Scheme, host and port, and what follows; `None` if it is not that plain.
-fn place_and_path(text: &str) -> Option<(&str, &str)> {
+/// Scheme, host and port; `None` if it is not that plain.
+fn place(text: &str) -> Option<&str> {
     let host = text.find("://")? + 3;
     let path = host + text[host..].find(['/', '?', '#', '\\', '@'])?;
-    let (place, path) = (&text[..path], &text[path..]);
-    // Of more slashes than these nobody would think that another host follows, but that is what they mean.
-    let is_plain = place.len() > host && path.starts_with('/') && !path[1..].starts_with(['/', '\\']);
-    is_plain.then_some((place, path))
+    (path > host && is_path(&text[path..])).then_some(&text[..path])
+}
+
+fn is_path(text: &str) -> bool {
+    // Of more slashes than one nobody would think that another host follows, but that is what they mean.
+    text.starts_with('/') && !text[1..].starts_with(['/', '\\'])
 }
 
 fn wanted(text: &str, which: &str, urls: &mut Urls) -> Result<Wanted, Wrong> {

@@ -187,13 +187,13 @@ pub(crate) struct Names {
 
 impl Names {
     /// Gives the name to whoever has this key: as it stands, or if it is taken, with some letters of the key.
-    pub(crate) fn claim(&mut self, name: &str, key: Key) -> String {
+    pub(crate) fn claim<'n>(&mut self, name: &'n str, key: Key) -> Cow<'n, str> {
         if !name.contains('/') && self.take_file(name) {
             return name.into();
         }
         let name = self.in_free_folders(name);
         let mut free = additions(key).map(|added| with(&name, &added)).filter(|name| self.take_file(name));
-        free.next().expect("there is no end of additions")
+        free.next().expect("there is no end of additions").into()
     }
 
     /// Keeps a name from being given, as there is a file that has it.
@@ -347,7 +347,7 @@ mod tests {
     fn fifteen_thousand_urls_with_one_base_name_have_as_many_names() {
         let mut names = Names::default();
         let given: HashSet<String> =
-            (0..15_486).map(|n: u32| names.claim("0.jpg", Key::of([&n.to_be_bytes()[..]]))).collect();
+            (0..15_486).map(|n: u32| names.claim("0.jpg", Key::of([&n.to_be_bytes()[..]])).into_owned()).collect();
 
         assert_eq!(given.len(), 15_486);
     }

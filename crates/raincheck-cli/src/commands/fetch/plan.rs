@@ -3,6 +3,7 @@
 //! All of it is settled in the order of the lists, on the thread that reads them: so it does not depend on which download
 //! ends first.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -214,7 +215,7 @@ impl Plan {
         let named_by_server = self.common.named_by_server && own_name.is_none();
         let record = self.record(entry, key, &wanted, named_by_server);
         let name = match &record {
-            Some(record) => record.name.to_string(),
+            Some(record) => Cow::Borrowed(&*record.name),
             None => self.known.names().claim(&wanted, key),
         };
         let checksum = entry.options().and_then(|options| options.checksum.as_ref());
@@ -540,8 +541,6 @@ fn is_silent(file: &OwnedFd) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
     use super::*;
     use crate::commands::fetch::names::Names;
 

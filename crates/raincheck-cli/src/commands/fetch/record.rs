@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::io::Write;
 
-use super::hashes::Key;
+use super::hashes::{Key, hexadecimal};
 
 /// What is known of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,16 +27,15 @@ pub(crate) struct Record<'r> {
     pub(crate) checksum: Option<Cow<'r, str>>,
 }
 
-/// Eight digits and a tab stand before what they are the checksum of.
-const CHECK: usize = 9;
-
-const MEMORY: &str = "there is room in memory";
+/// So many digits and a tab stand before what they are the checksum of.
+const DIGITS: usize = 8;
+const CHECK: usize = DIGITS + 1;
 
 impl Record<'_> {
     /// Appends the line, with its end.
     pub(crate) fn write(&self, line: &mut Vec<u8>) {
         let start = line.len();
-        line.extend_from_slice(&[b' '; CHECK]);
+        line.extend_from_slice(&[b'\t'; CHECK]);
         let kind = if self.named_by_server { "server" } else { "file" };
         line.extend_from_slice(kind.as_bytes());
         line.push(b'\t');
@@ -45,7 +44,7 @@ impl Record<'_> {
         match u64::try_from(self.modified) {
             Ok(modified) => number(modified, line),
             // Before 1970, or after 2554.
-            Err(_) => write!(line, "\t{}", self.modified).expect(MEMORY),
+            Err(_) => write!(line, "\t{}", self.modified).expect("there is room in memory"),
         }
         number(self.fetched, line);
         for text in [&self.name, &self.url] {
@@ -55,7 +54,7 @@ impl Record<'_> {
             field(text.as_deref().unwrap_or_default(), line);
         }
         let check = crc32c::crc32c(&line[start + CHECK..]);
-        write!(&mut line[start..start + CHECK], "{check:08x}\t").expect(MEMORY);
+        line[start..start + DIGITS].copy_from_slice(&hexadecimal::<DIGITS>(check.into()));
         line.push(b'\n');
     }
 }
@@ -126,11 +125,12 @@ fn number(number: u64, line: &mut Vec<u8>) {
 /// Appends a tab and the text, with what would break the line escaped.
 fn field(text: &str, line: &mut Vec<u8>) {
     line.push(b'\t');
-    if !text.bytes().any(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | b'\\')) {
-        line.extend_from_slice(text.as_bytes());
+    let text = text.as_bytes();
+    if memchr::memchr3(b'\t', b'\n', b'\r', text).is_none() && memchr::memchr(b'\\', text).is_none() {
+        line.extend_from_slice(text);
         return;
     }
-    for byte in text.bytes() {
+    for &byte in text {
         match byte {
             b'\t' => line.extend_from_slice(b"\\t"),
             b'\n' => line.extend_from_slice(b"\\n"),

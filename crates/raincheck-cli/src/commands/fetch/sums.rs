@@ -61,6 +61,9 @@ impl Sums {
 
     /// The sum of the file with this name: as it stands, or, if the list has none such, that of its last part alone.
     pub(crate) fn of(&self, name: &str) -> Option<&Checksum> {
+        if self.by_name.is_empty() {
+            return None;
+        }
         let base = name.rsplit('/').next().unwrap_or(name);
         [name, base].into_iter().find_map(|name| self.by_name.get(name.as_bytes()))
     }
