@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use raincheck::fetch::{Download, Ended, FetchError, Fetched, Response, Watch};
@@ -12,12 +12,11 @@ use serde_json::{Value, json};
 use super::disposition;
 use super::failed::Failed;
 use super::journal::{self, Journal, Record};
-use super::known::Known;
+use super::known::{Known, Ticket};
 use super::page::Page;
 use super::robots;
-use crate::by_number::ByNumber;
+use crate::report::Report;
 use crate::report::event::{Outcome, Status};
-use crate::report::{Attempt, Report};
 
 /// What the records tell of a download beside what they tell of every job.
 pub(super) const COLUMNS: &[&str] = &[
@@ -38,7 +37,6 @@ pub(super) const COLUMNS: &[&str] = &[
 /// Follows downloads for a report.
 pub(super) struct Follow {
     report: Arc<Report>,
-    open: Mutex<ByNumber<Attempt>>,
     /// Whether anyone reads the columns.
     tells_more: bool,
     failed: Option<Failed>,
@@ -57,7 +55,7 @@ impl Follow {
         known: Arc<Known>,
         robot: Option<String>,
     ) -> Self {
-        Self { report, open: Mutex::default(), tells_more, failed, page: page.map(Mutex::new), known, robot }
+        Self { report, tells_more, failed, page: page.map(Mutex::new), known, robot }
     }
 
     /// Whether what failed is listed.
@@ -102,39 +100,34 @@ impl Follow {
         (self.report, self.page.map(|page| page.into_inner().expect("nobody panics while drawing")), self.failed)
     }
 
-    fn open(&self) -> MutexGuard<'_, ByNumber<Attempt>> {
-        self.open.lock().expect("the lock is held by the map alone")
-    }
-
     /// Puts those that were cut short on the list of what failed.
     pub(super) fn cut_short(&self) {
-        let open = std::mem::take(&mut *self.open());
-        for attempt in open.into_values() {
-            attempt.into_job().finish(Outcome::not_done(Status::Cancelled, "interrupted"));
+        let open = std::mem::take(&mut *self.known.tickets());
+        for attempt in open.into_values().filter_map(|ticket| ticket.attempt) {
+            attempt.job().finish(Outcome::not_done(Status::Cancelled, "interrupted"));
         }
     }
 }
 
 impl Watch for Follow {
     fn started(&self, download: &Download, lane: usize, _attempt: u32) {
-        let number = download.number();
-        let before = self.open().remove(&number);
-        let job = match before {
+        let mut tickets = self.known.tickets();
+        let Some(ticket) = tickets.get_mut(&download.number()) else { return };
+        let job = match ticket.attempt.take() {
             Some(attempt) => attempt.into_job(),
             None => self.report.submit(download.request().url().as_str()),
         };
-        let attempt = job.start(lane);
-        self.open().insert(number, attempt);
+        ticket.attempt = Some(job.start(lane));
     }
 
     fn moved(&self, download: &Download, bytes: u64) {
-        if let Some(attempt) = self.open().get(&download.number()) {
+        if let Some(Ticket { attempt: Some(attempt), .. }) = self.known.tickets().get(&download.number()) {
             attempt.progress(bytes);
         }
     }
 
     fn retrying(&self, download: &Download, _attempt: u32, wait: Duration, error: &FetchError) {
-        if let Some(attempt) = self.open().get(&download.number()) {
+        if let Some(Ticket { attempt: Some(attempt), .. }) = self.known.tickets().get(&download.number()) {
             attempt.job().retry(wait, error.to_string());
         }
         if let Some(page) = &self.page {
@@ -202,19 +195,19 @@ impl Watch for Follow {
     }
 
     fn ended(&self, ended: Ended) {
-        let Some(attempt) = self.open().remove(&ended.download.number()) else { return };
+        let Some(ticket) = self.known.tickets().remove(&ended.download.number()) else { return };
+        let Some(attempt) = ticket.attempt else { return };
         if let Some(page) = &self.page {
             page.lock().expect("nobody panics while drawing").ended(&ended);
         }
-        let ticket = self.known.tickets().remove(&ended.download.number());
-        if let (Err(_), Some(ticket)) = (&ended.result, &ticket) {
+        if ended.result.is_err() {
             self.known.leave(ticket.key);
         }
         if let Some(failed) = &self.failed {
             failed.ended(&ended.download, ended.result.as_ref().err());
         }
         let mut outcome = outcome(&ended);
-        if let (None, Some(renamed)) = (&outcome.detail, ticket.and_then(|ticket| ticket.renamed)) {
+        if let (None, Some(renamed)) = (&outcome.detail, ticket.renamed) {
             outcome.detail = Some(renamed.into());
         }
         if self.tells_more {

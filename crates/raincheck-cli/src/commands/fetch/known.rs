@@ -10,9 +10,9 @@ use super::journal::{self, Batch, Journal};
 use super::list::Options;
 use super::names::Names;
 use crate::by_number::ByNumber;
+use crate::report::Attempt;
 
 /// What is known of a run, on whichever thread.
-#[derive(Debug)]
 pub(super) struct Known {
     dir: PathBuf,
     /// None when nothing is to be written.
@@ -26,7 +26,6 @@ pub(super) struct Known {
 }
 
 /// What there is to know of a download that is planned and has not ended, beside what it says itself.
-#[derive(Clone, Debug)]
 pub(super) struct Ticket {
     pub(super) key: Key,
     pub(super) options: Option<Box<Options>>,
@@ -36,6 +35,8 @@ pub(super) struct Ticket {
     pub(super) late_name: Option<String>,
     /// That it is whole, in the journal.
     pub(super) noted: Option<Batch>,
+    /// The attempt that is being made, or was made last.
+    pub(super) attempt: Option<Attempt>,
     /// That it does not have the name which its list gives it, and why.
     pub(super) renamed: Option<Box<str>>,
 }

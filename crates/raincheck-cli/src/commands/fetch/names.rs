@@ -42,9 +42,9 @@ pub(crate) fn decoded(part: &str) -> Cow<'_, str> {
 
 /// The last part of a URL's path, safe as a name.
 pub(crate) fn of_url(url: &Url) -> String {
-    match url.path().rsplit('/').next() {
-        Some("") | None => NAMELESS.into(),
-        Some(last) => part(&decoded(last)),
+    match url.path().rsplit_once('/') {
+        Some((_, "")) | None => NAMELESS.into(),
+        Some((_, last)) => part(&decoded(last)),
     }
 }
 

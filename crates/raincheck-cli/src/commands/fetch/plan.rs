@@ -243,7 +243,7 @@ impl Plan {
         if !self.common.dry {
             let options = entry.take_options();
             let renamed = renamed.as_deref().map(Into::into);
-            let ticket = Ticket { key, options, named_by_server, late_name: None, noted: None, renamed };
+            let ticket = Ticket { key, options, named_by_server, late_name: None, noted: None, attempt: None, renamed };
             self.known.tickets().insert(self.number, ticket);
         }
         Ok(Some(match renamed {
