@@ -19,17 +19,9 @@ pub(crate) struct Key(pub(crate) u64);
 pub(crate) const ASCII: &str = "digits are ASCII";
 
 impl Key {
-    /// The key of these texts, one after the other.
-    pub(crate) fn of<'t>(texts: impl IntoIterator<Item = &'t [u8]>) -> Self {
-        let mut whole = Vec::with_capacity(256);
-        for (place, text) in texts.into_iter().enumerate() {
-            // No text holds this, so that `ab`, `c` is not `a`, `bc`.
-            if place > 0 {
-                whole.push(0xff);
-            }
-            whole.extend_from_slice(text);
-        }
-        let hash = blake3::hash(&whole);
+    /// The key of this text.
+    pub(crate) fn of(text: &[u8]) -> Self {
+        let hash = blake3::hash(text);
         let (first, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
         Self(u64::from_be_bytes(*first))
     }
@@ -63,6 +55,27 @@ impl Key {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(std::str::from_utf8(&self.digits()).expect(ASCII))
+    }
+}
+
+/// Texts of which one key is made.
+pub(crate) struct Texts(Vec<u8>);
+
+impl Texts {
+    pub(crate) fn of(first: &[u8]) -> Self {
+        Self(first.into())
+    }
+
+    pub(crate) fn add(&mut self, texts: &[&[u8]]) {
+        for text in texts {
+            // No text holds this, so that `ab`, `c` is not `a`, `bc`.
+            self.0.push(0xff);
+            self.0.extend_from_slice(text);
+        }
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        Key::of(&self.0)
     }
 }
 
@@ -168,14 +181,25 @@ mod tests {
 
     #[test]
     fn a_key_reads_back_as_it_is_shown_and_stays_what_it_was() {
-        let key = Key::of([&b"https://example.org/a"[..]]);
+        let key = Key::of(b"https://example.org/a");
 
         assert_eq!(Key::parse(key.to_string().as_bytes()), Some(key));
         assert_eq!(key.to_string().len(), 16);
-        assert_ne!(Key::of([&b"ab"[..], b"c"]), Key::of([&b"a"[..], b"bc"]));
         assert_eq!(Key::parse(b"0123456789abcdeg"), None);
         assert_eq!(Key(0x0102_0304_0506_0708).letters(8), "04106105");
         assert_eq!(Key(u64::MAX).letters(12), "zzzzzzzzzzzz");
+    }
+
+    #[test]
+    fn a_key_of_several_texts_tells_where_one_ends() {
+        let key = |first: &str, second: &str| {
+            let mut texts = Texts::of(first.as_bytes());
+            texts.add(&[second.as_bytes()]);
+            texts.key()
+        };
+
+        assert_ne!(key("ab", "c"), key("a", "bc"));
+        assert_eq!(key("a", "b"), Key::of(b"a\xffb"));
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub(crate) fn path(text: &str) -> String {
     match parts.last() {
         None => NAMELESS.into(),
         Some(last) if whole.len() > LONGEST || parts.len() > DEEPEST => {
-            format!("{}/{last}", Key::of([whole.as_bytes()]).letters(12))
+            format!("{}/{last}", Key::of(whole.as_bytes()).letters(12))
         }
         Some(_) => whole,
     }
@@ -159,7 +159,7 @@ pub(crate) fn may_come_of(name: &str, wanted: &str, key: Key) -> bool {
     while let Some(wish) = wishes.next() {
         let Some(part) = parts.next() else { return false };
         let wish = joined(&path, wish);
-        let key = if wishes.peek().is_some() { Key::of([wish.as_bytes()]) } else { key };
+        let key = if wishes.peek().is_some() { Key::of(wish.as_bytes()) } else { key };
         path = joined(&path, part);
         if !additions(key).take(4).any(|added| with(&wish, &added) == path) {
             return false;
@@ -211,7 +211,7 @@ impl Names {
         for part in folders.split('/') {
             let wanted = joined(&path, part);
             // All that is in one folder stays together.
-            let key = Key::of([wanted.as_bytes()]);
+            let key = Key::of(wanted.as_bytes());
             path = additions(key)
                 .map(|added| with(&wanted, &added))
                 .find(|path| !self.taken.contains(file(path)))
@@ -310,7 +310,7 @@ mod tests {
     #[test]
     fn the_second_of_two_gets_letters_of_its_own_and_keeps_its_ending() {
         let mut names = Names::default();
-        let key = |text: &str| Key::of([text.as_bytes()]);
+        let key = |text: &str| Key::of(text.as_bytes());
 
         assert_eq!(names.claim("a.tar.gz", key("1")), "a.tar.gz");
         let second = names.claim("A.tar.gz", key("2"));
@@ -347,7 +347,7 @@ mod tests {
     fn fifteen_thousand_urls_with_one_base_name_have_as_many_names() {
         let mut names = Names::default();
         let given: HashSet<String> =
-            (0..15_486).map(|n: u32| names.claim("0.jpg", Key::of([&n.to_be_bytes()[..]])).into_owned()).collect();
+            (0..15_486).map(|n: u32| names.claim("0.jpg", Key::of(&n.to_be_bytes())).into_owned()).collect();
 
         assert_eq!(given.len(), 15_486);
     }

@@ -16,7 +16,7 @@ use raincheck::fetch::{Checksum, Credentials, Download, FetchError, Method, Requ
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use url::Url;
 
-use super::hashes::Key;
+use super::hashes::{Key, Texts};
 use super::journal::{self, Past, Record};
 use super::known::{Known, Ticket};
 use super::list::{self, Entry, Found, List, Options, PiecesAsked, Problem};
@@ -220,9 +220,9 @@ impl Plan {
         };
         let checksum = entry.options().and_then(|options| options.checksum.as_ref());
         let checksum = checksum.or_else(|| self.common.sums.of(&name)).cloned();
-        let mut download = self.download(entry, key, &name)?;
+        let mut download = Box::new(self.download(entry, key, &name)?);
         if let Some(checksum) = &checksum {
-            download = download.checksum(checksum.clone());
+            *download = download.checksum(checksum.clone());
         }
         let planned = match self.beside_what_is_there(download, &name, record.as_ref(), checksum.as_ref()) {
             Planned::Fetch(download) => match self.manners.as_mut().map(|manners| manners.allow(&entry.url)) {
@@ -269,13 +269,13 @@ impl Plan {
     /// The key of an entry that is to have this name, if the name is the entry's own.
     fn key(&self, entry: &Entry, name: Option<&str>) -> Key {
         let Common { method, body, .. } = &self.common;
-        let mut texts: Vec<&[u8]> = vec![entry.url.as_str().as_bytes()];
+        let mut texts = Texts::of(entry.url.as_str().as_bytes());
         if method.is_some() || body.is_some() {
-            texts.extend([&b"method"[..], method.as_deref().unwrap_or_default().as_bytes()]);
-            texts.push(body.as_deref().unwrap_or_default());
+            let method = method.as_deref().unwrap_or_default();
+            texts.add(&[b"method", method.as_bytes(), body.as_deref().unwrap_or_default()]);
         }
         if let Some(name) = name {
-            texts.extend([&b"name"[..], name.as_bytes()]);
+            texts.add(&[b"name", name.as_bytes()]);
         }
         if let Some(Options { folder, headers, referer, user_agent, user, .. }) = entry.options() {
             let folder = folder.as_ref().filter(|_| name.is_none_or(|name| entry.has_name(name)));
@@ -286,11 +286,11 @@ impl Plan {
                 ("user", user.as_ref()),
             ];
             for (what, text) in texts_of.into_iter().filter_map(|(what, text)| Some((what, text?))) {
-                texts.extend([what.as_bytes(), text.as_bytes()]);
+                texts.add(&[what.as_bytes(), text.as_bytes()]);
             }
-            headers.iter().for_each(|(name, value)| texts.extend([&b"header"[..], name.as_bytes(), value.as_bytes()]));
+            headers.iter().for_each(|(name, value)| texts.add(&[b"header", name.as_bytes(), value.as_bytes()]));
         }
-        Key::of(texts)
+        texts.key()
     }
 
     /// The name that it has if nobody else has it.
@@ -371,7 +371,7 @@ impl Plan {
     /// What becomes of it, if there is a file of that name, or was.
     fn beside_what_is_there(
         &self,
-        download: Download,
+        download: Box<Download>,
         name: &str,
         record: Option<&Record<'_>>,
         checksum: Option<&Checksum>,
@@ -398,7 +398,7 @@ impl Plan {
                 format!("there is a folder `{}`, where the file is to be", path().display()),
             ),
             Existing::Replace => Planned::Fetch(Box::new(download.replace(true))),
-            _ if !is_there => Planned::Fetch(Box::new(download)),
+            _ if !is_there => Planned::Fetch(download),
             Existing::Fail => bad(download.request().url(), format!("there is a file `{}` already", path().display())),
             Existing::Keep => Planned::There { url: url() },
             Existing::Skip if is_right() => Planned::There { url: url() },
