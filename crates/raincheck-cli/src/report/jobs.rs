@@ -179,6 +179,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_unfinished_comes_as_it_was_submitted() {
+        let mut jobs = Jobs::default();
+        for job in 1000..1100 {
+            jobs.follow(&submitted(job, "a"));
+        }
+        jobs.follow(&done(1, 1050, 0));
+
+        assert!(jobs.unfinished().into_iter().eq((1000..1050).chain(1051..1100)));
+    }
+
+    #[test]
     fn an_attempt_counts_its_bytes_from_nothing() {
         let mut jobs = Jobs::default();
         for event in [submitted(0, "a"), started(1, 0, 3), moved(2, 0, 900), retrying(3, 0, "reset"), started(9, 0, 1)]
