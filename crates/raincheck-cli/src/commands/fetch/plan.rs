@@ -220,9 +220,9 @@ impl Plan {
         };
         let checksum = entry.options().and_then(|options| options.checksum.as_ref());
         let checksum = checksum.or_else(|| self.common.sums.of(&name)).cloned();
-        let mut download = Box::new(self.download(entry, key, &name)?);
+        let mut download = self.download(entry, key, &name)?;
         if let Some(checksum) = &checksum {
-            *download = download.checksum(checksum.clone());
+            download = download.checksum(checksum.clone());
         }
         let planned = match self.beside_what_is_there(download, &name, record.as_ref(), checksum.as_ref()) {
             Planned::Fetch(download) => match self.manners.as_mut().map(|manners| manners.allow(&entry.url)) {
@@ -371,7 +371,7 @@ impl Plan {
     /// What becomes of it, if there is a file of that name, or was.
     fn beside_what_is_there(
         &self,
-        download: Box<Download>,
+        download: Download,
         name: &str,
         record: Option<&Record<'_>>,
         checksum: Option<&Checksum>,
@@ -398,7 +398,7 @@ impl Plan {
                 format!("there is a folder `{}`, where the file is to be", path().display()),
             ),
             Existing::Replace => Planned::Fetch(Box::new(download.replace(true))),
-            _ if !is_there => Planned::Fetch(download),
+            _ if !is_there => Planned::Fetch(Box::new(download)),
             Existing::Fail => bad(download.request().url(), format!("there is a file `{}` already", path().display())),
             Existing::Keep => Planned::There { url: url() },
             Existing::Skip if is_right() => Planned::There { url: url() },
