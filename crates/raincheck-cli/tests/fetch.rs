@@ -253,6 +253,23 @@ fn a_shell_that_lets_few_files_be_open_does_not_keep_connections_from_being_made
 }
 
 #[test]
+fn no_more_run_at_once_than_there_may_be_files_open() {
+    let (server, run) = (Server::of_files(100), Run::new());
+    let list = run.list(&server, paths(200));
+    let fetch = run.command(&["-i", &list, "-j", "1000"]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -n 100; exec \"$0\" \"$@\""]).arg(fetch.get_program()).args(fetch.get_args());
+
+    let output = shell.output().unwrap();
+
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(run.names().len(), 200);
+    assert!(server.most_open.load(Ordering::SeqCst) <= 18);
+    let told = "18 at a time and not 1000, which would take 2064 open files: the system allows 100 (`ulimit -Hn`)";
+    assert!(stderr(&output).contains(told), "{}", stderr(&output));
+}
+
+#[test]
 fn retry_after_is_obeyed_and_what_is_not_found_is_not_asked_for_again() {
     let server = Server::start(|asked| match asked.path.as_str() {
         "/gone" => Does::Answers(404, String::new(), b"no such page".into()),

@@ -134,8 +134,7 @@ pub(crate) struct FetchArgs {
 
 /// Does what was asked for.
 pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
-    let jobs = args.jobs.get() as u64;
-    descriptors::make_room(jobs.saturating_mul(FILES_EACH).saturating_add(FILES_BESIDE));
+    let (at_once, too_many) = at_once(args.jobs);
     let common = Common {
         dir: args.dir.clone(),
         existing: args.existing,
@@ -167,7 +166,7 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
         return show(plan);
     }
     let interrupt = Interrupt::install()?;
-    let jobs = if args.executor == ExecutorName::Inline { NonZeroUsize::MIN } else { args.jobs };
+    let jobs = if args.executor == ExecutorName::Inline { NonZeroUsize::MIN } else { at_once };
     let made = args.requests.client()?;
     let robot = args.robots.then(|| args.requests.robot());
     if let Some(robot) = &robot {
@@ -200,6 +199,7 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
             .failures_in(args.failed.as_deref()),
     );
     report.style(&executors::style(args.executor, jobs));
+    too_many.into_iter().for_each(|told| report.note(told));
     let stop = Stop::new();
     let stopped = stop.clone();
     interrupt.on_asked(move || stopped.stop());
@@ -243,6 +243,21 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
             Ok(exit)
         }
     }
+}
+
+/// How many downloads can run at once, of so many, and what is to be said if they cannot all.
+fn at_once(asked: NonZeroUsize) -> (NonZeroUsize, Option<String>) {
+    let needed = (asked.get() as u64).saturating_mul(FILES_EACH).saturating_add(FILES_BESIDE);
+    let allowed = descriptors::make_room(needed);
+    if allowed == needed {
+        return (asked, None);
+    }
+    let possible = allowed.saturating_sub(FILES_BESIDE) / FILES_EACH;
+    let possible = usize::try_from(possible).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN);
+    let told = format!(
+        "{possible} at a time and not {asked}, which would take {needed} open files: the system allows {allowed} (`ulimit -Hn`)"
+    );
+    (possible.min(asked), Some(told))
 }
 
 fn html(path: &str) -> Result<PathBuf, String> {
