@@ -134,7 +134,8 @@ pub(crate) struct FetchArgs {
 
 /// Does what was asked for.
 pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
-    let (at_once, too_many) = at_once(args.jobs);
+    let asked = if args.executor == ExecutorName::Inline { NonZeroUsize::MIN } else { args.jobs };
+    let (jobs, too_many) = at_once(asked);
     let common = Common {
         dir: args.dir.clone(),
         existing: args.existing,
@@ -166,7 +167,6 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
         return show(plan);
     }
     let interrupt = Interrupt::install()?;
-    let jobs = if args.executor == ExecutorName::Inline { NonZeroUsize::MIN } else { at_once };
     let made = args.requests.client()?;
     let robot = args.robots.then(|| args.requests.robot());
     if let Some(robot) = &robot {
@@ -249,15 +249,15 @@ pub(crate) fn run(args: FetchArgs, talk: Talk) -> Result<Exit, Error> {
 fn at_once(asked: NonZeroUsize) -> (NonZeroUsize, Option<String>) {
     let needed = (asked.get() as u64).saturating_mul(FILES_EACH).saturating_add(FILES_BESIDE);
     let allowed = descriptors::make_room(needed);
-    if allowed == needed {
-        return (asked, None);
-    }
     let possible = allowed.saturating_sub(FILES_BESIDE) / FILES_EACH;
     let possible = usize::try_from(possible).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN);
+    if possible >= asked {
+        return (asked, None);
+    }
     let told = format!(
         "{possible} at a time and not {asked}, which would take {needed} open files: the system allows {allowed} (`ulimit -Hn`)"
     );
-    (possible.min(asked), Some(told))
+    (possible, Some(told))
 }
 
 fn html(path: &str) -> Result<PathBuf, String> {

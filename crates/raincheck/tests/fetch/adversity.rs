@@ -1,6 +1,10 @@
 //! Servers and URLs that mean no good, or do not know better.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Barrier, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
 
 use raincheck::fetch::{Client, FetchError, Request, TimeLimit};
 
@@ -91,20 +95,34 @@ fn silence_has_an_end() {
 
 #[test]
 fn a_server_is_silent_since_it_last_said_something_be_it_the_head() {
-    let limit = Duration::from_millis(600);
+    let (limit, some_time) = (Duration::from_secs(1), Duration::from_millis(100));
+    let meeting = Arc::new(Barrier::new(2));
+    let (told, silence) = mpsc::channel();
+    let gate = Arc::clone(&meeting);
     let server = Server::new(move |peer| {
         peer.request();
-        std::thread::sleep(limit / 3);
+        gate.wait();
+        gate.wait();
+        let since = Instant::now();
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n");
         peer.wait_for_end();
+        told.send(since.elapsed()).unwrap();
     });
-    let client = Client::builder().idle_timeout(limit).build().unwrap();
+    let client = |limit| Client::builder().idle_timeout(limit).build().unwrap();
+    let fetching = thread::spawn({
+        let request = Request::get(&server.url("/")).unwrap();
+        move || fetched_by(&client(limit), request)
+    });
+    meeting.wait();
+    // Somebody else loses patience meanwhile.
+    let dumb = Server::new(|peer| peer.wait_for_end());
+    assert!(fetched_by(&client(some_time), Request::get(&dumb.url("/")).unwrap()).is_err());
+    meeting.wait();
 
-    let response = client.get_blocking(&server.url("/")).unwrap();
-    let since = Instant::now();
+    let error = fetching.join().unwrap().unwrap_err();
 
-    assert_eq!(response.text(), Err(FetchError::TimedOut { what: TimeLimit::Idle, limit }));
-    assert!(since.elapsed() >= limit);
+    assert_eq!(error, FetchError::TimedOut { what: TimeLimit::Idle, limit });
+    assert!(silence.recv().unwrap() >= limit);
 }
 
 #[test]
@@ -114,7 +132,7 @@ fn a_drip_that_is_never_silent_has_an_end_too() {
         peer.request();
         peer.send("HTTP/1.1 200 OK\r\n\r\n");
         while peer.try_send("drip").is_ok() {
-            std::thread::sleep(Duration::from_millis(5));
+            thread::sleep(Duration::from_millis(5));
         }
     });
     let began = Instant::now();
@@ -305,7 +323,7 @@ fn hosts_come_in_many_forms() {
     }
     let listener = std::net::TcpListener::bind("[::1]:0").expect("this system has IPv6 on its loopback");
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         use std::io::{Read, Write};
         let (mut stream, _) = listener.accept().unwrap();
         let _ = stream.read(&mut [0; 1000]);
